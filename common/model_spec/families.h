@@ -1,0 +1,30 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "common/model_spec/config_fields.h"
+#include "common/model_spec/model_spec.h"
+
+namespace tessera {
+
+/// One model family: how config.json names it, what it implies and what config.json may leave out.
+struct ModelFamily {
+  std::string_view name;
+  std::string_view architecture;  ///< architectures[0] of config.json
+  bool shifted = false;
+  TokenId default_mask_id = 0;
+  std::vector<TokenId> default_eos_ids;
+  std::optional<std::int32_t> default_block_size;
+
+  /// Fills the dimensions and switches from config.json. Token facts and block size are common.
+  void (*read_dimensions)(const ConfigFields& config, ModelSpec& spec);
+};
+
+/// Every family this build knows. To add one: a line here and, if its tensors are named in a new
+/// way, a TensorLayout with its name map in worker/model.
+std::span<const ModelFamily> model_families();
+
+}  // namespace tessera

@@ -1,0 +1,43 @@
+#include "common/model_spec/memory_plan.h"
+
+#include <algorithm>
+
+#include "common/model_spec/sharding.h"
+
+namespace tessera {
+namespace {
+
+std::int64_t layer_elements(const ModelSpec& spec, const RankShard& shard) {
+  const std::int64_t hidden = spec.hidden_size;
+  const std::int64_t qkv_rows = shard.q.size() + 2 * shard.kv.size();
+  std::int64_t elements = hidden * (qkv_rows + shard.q.size() + 3 * shard.intermediate.size());
+  elements += 2 * hidden;  // norms
+  if (spec.qk_norm) elements += 2 * std::int64_t{spec.head_dim};
+  if (spec.qkv_bias) elements += qkv_rows;
+  return elements;
+}
+
+// Residual stream, normed row and reduced row of the hidden size; queries, keys, values and
+// attention output; gate, up and their product.
+std::int64_t row_elements(const ModelSpec& spec, const RankShard& shard) {
+  return 3 * std::int64_t{spec.hidden_size} + 2 * shard.q.size() + 2 * shard.kv.size() +
+         3 * shard.intermediate.size();
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const ModelSpec& spec, const MemoryPlanInput& input) {
+  const RankShard shard = shard_of(spec, /*rank=*/0, input.tp);
+  const std::int64_t vocab_matrices = spec.tie_word_embeddings ? 1 : 2;
+  const std::int64_t elements = spec.num_layers * layer_elements(spec, shard) + spec.hidden_size +
+                                vocab_matrices * shard.vocab.size() * spec.hidden_size;
+  MemoryPlan plan;
+  plan.weights = elements * input.weight_bytes;
+  plan.kv_per_token = std::int64_t{2} * spec.num_layers * shard.kv.size() * input.kv_bytes;
+  plan.workspace = input.max_step_rows * row_elements(spec, shard) * input.activation_bytes +
+                   input.max_logit_rows * shard.vocab.size() * std::int64_t{sizeof(float)};
+  plan.kv_copies = std::max(1, input.tp / spec.num_kv_heads);
+  return plan;
+}
+
+}  // namespace tessera

@@ -1,0 +1,62 @@
+#include "common/model_spec/sharding.h"
+
+#include <algorithm>
+#include <string>
+
+#include "common/base/error.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kDimensionPad = 16;
+constexpr std::int64_t kVocabPad = 128;
+
+bool is_legal(const ModelSpec& spec, std::int32_t tp) {
+  if (spec.num_q_heads % tp != 0) return false;
+  if (spec.num_kv_heads % tp != 0 && tp % spec.num_kv_heads != 0) return false;
+  return tp == 1 || spec.q_size() % kDimensionPad == 0;
+}
+
+IndexRange part_of(std::int64_t padded, std::int32_t rank, std::int32_t tp) {
+  return {padded / tp * rank, padded / tp * (rank + 1)};
+}
+
+}  // namespace
+
+std::vector<std::int32_t> legal_tp_degrees(const ModelSpec& spec) {
+  std::vector<std::int32_t> legal;
+  for (const std::int32_t tp : {1, 2, 4, 8}) {
+    if (is_legal(spec, tp)) legal.push_back(tp);
+  }
+  return legal;
+}
+
+void require_legal_tp(const ModelSpec& spec, std::int32_t tp) {
+  const std::vector<std::int32_t> legal = legal_tp_degrees(spec);
+  if (std::find(legal.begin(), legal.end(), tp) != legal.end()) return;
+  std::string list;
+  for (const std::int32_t degree : legal)
+    list += (list.empty() ? "" : ", ") + std::to_string(degree);
+  TESSERA_REQUIRE(false, "tensor-parallel degree ", tp, " is not legal for ", spec.num_q_heads,
+                  " query heads and ", spec.num_kv_heads, " key/value heads; legal are ", list);
+}
+
+RankShard shard_of(const ModelSpec& spec, std::int32_t rank, std::int32_t tp) {
+  require_legal_tp(spec, tp);
+  TESSERA_CHECK(rank >= 0 && rank < tp, "rank ", rank, " of ", tp);
+  RankShard shard;
+  shard.rank = rank;
+  shard.tp = tp;
+  shard.num_q_heads = spec.num_q_heads / tp;
+  shard.num_kv_heads = std::max(1, spec.num_kv_heads / tp);
+  shard.first_kv_head = static_cast<std::int32_t>(std::int64_t{rank} * spec.num_kv_heads / tp);
+  shard.q = part_of(spec.q_size(), rank, tp);
+  const std::int64_t head_dim = spec.head_dim;
+  shard.kv = {shard.first_kv_head * head_dim,
+              (shard.first_kv_head + shard.num_kv_heads) * head_dim};
+  shard.intermediate = part_of(round_up(spec.intermediate_size, kDimensionPad), rank, tp);
+  shard.vocab = part_of(round_up(spec.vocab_size, kVocabPad), rank, tp);
+  return shard;
+}
+
+}  // namespace tessera
