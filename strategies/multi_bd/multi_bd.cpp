@@ -1,0 +1,66 @@
+#include "strategies/multi_bd/multi_bd.h"
+
+#include <utility>
+
+#include "strategies/templates/block_options.h"
+
+namespace tessera {
+
+MultiBd::MultiBd(const ModelFacts& facts,
+                 const StrategyOptions& options,
+                 const BufferParity& parity)
+    : decoding_(block_buffer_rules(facts, options, parity), acceptance_rules(options)) {
+  const BlockBufferRules& rules = decoding_.buffer().rules();
+  traits_ = {.block_size = rules.block_size,
+             .max_buffer_rows = rules.block_size * rules.buffer_size,
+             .chunk_quantum = rules.block_size,
+             .prefix_rule = PrefixRule{MaskKind::kBlockCausal, rules.block_size}};
+}
+
+std::int32_t MultiBd::reusable_prefix_len(std::int32_t prompt_len) const {
+  return decoding_.buffer().reusable_prefix_len(prompt_len);
+}
+
+Sequence MultiBd::start(std::vector<TokenId> prompt,
+                        const SamplingParams& sampling,
+                        const SequenceLimits& limits,
+                        Position cached_len) const {
+  return decoding_.buffer().start(std::move(prompt), sampling, limits, cached_len);
+}
+
+Span MultiBd::plan(const Sequence& sequence) const {
+  return decoding_.plan(sequence);
+}
+
+StepOutcome MultiBd::apply(Sequence& sequence,
+                           const Span& span,
+                           std::span<const Measurement> measurements) const {
+  return decoding_.apply(sequence, span, measurements);
+}
+
+// Active blocks are forwarded in every step anyway; carried measurements are kept.
+std::vector<Span> MultiBd::rebuild(Sequence& sequence, Position cached_len) const {
+  return decoding_.buffer().restore(sequence, cached_len, sequence.cached_len);
+}
+
+StrategyEntry multi_bd_entry() {
+  static const OptionSpec kOptions[] = {
+      block_size_option(),
+      buffer_size_option(),
+      accept_threshold_option(),
+      add_block_threshold_option(),
+      semi_complete_threshold_option(),
+      token_stability_threshold_option(),
+      force_rule_option(),
+  };
+  return {.name = "multi_bd",
+          .summary = "Block diffusion with several blocks in flight and threshold acceptance.",
+          .options = kOptions,
+          .refusal = &refusal_without_mask,
+          .create = [](const ModelFacts& facts,
+                       const StrategyOptions& options) -> std::unique_ptr<const Strategy> {
+            return std::make_unique<MultiBd>(facts, options);
+          }};
+}
+
+}  // namespace tessera

@@ -1,0 +1,91 @@
+#include "strategies/templates/block_options.h"
+
+#include <string>
+
+namespace tessera {
+namespace {
+
+constexpr std::string_view kForceRules[] = {"gated", "always"};
+
+OptionSpec share(std::string_view name, double default_value, std::string_view help) {
+  return {.name = name,
+          .type = OptionType::kNumber,
+          .default_value = default_value,
+          .minimum = 0.0,
+          .maximum = 1.0,
+          .help = help};
+}
+
+}  // namespace
+
+OptionSpec block_size_option() {
+  return {.name = "block_size",
+          .type = OptionType::kInteger,
+          .default_value = std::int64_t{32},
+          .minimum = 1,
+          .maximum = 4096,
+          .help = "Tokens per block (B). Must be the model's own for good text."};
+}
+
+OptionSpec buffer_size_option() {
+  return {.name = "buffer_size",
+          .type = OptionType::kInteger,
+          .default_value = std::int64_t{4},
+          .minimum = 1,
+          .maximum = 64,
+          .help = "Most blocks of a sequence in flight (K). 1 decodes block after block."};
+}
+
+OptionSpec add_block_threshold_option() {
+  OptionSpec spec = share("add_block_threshold", 0.1,
+                          "Share of the last block that is filled before the next one starts.");
+  spec.minimum_excluded = true;
+  return spec;
+}
+
+OptionSpec token_stability_threshold_option() {
+  return share("token_stability_threshold", 0.0,
+               "Share of the last block's tokens that did not change before the next one starts.");
+}
+
+OptionSpec semi_complete_threshold_option() {
+  return share("semi_complete_threshold", 0.9,
+               "Share of a block that is filled before its successor is forced to progress.");
+}
+
+OptionSpec accept_threshold_option() {
+  return share("accept_threshold", 0.9,
+               "Confidence above which a token is accepted. Lower is faster and less accurate.");
+}
+
+OptionSpec force_rule_option() {
+  return {.name = "force_rule",
+          .type = OptionType::kChoice,
+          .default_value = std::string("gated"),
+          .choices = kForceRules,
+          .help =
+              "Which blocks accept their best token when none passes the threshold: those "
+              "behind a semi-complete block, or always all."};
+}
+
+BlockBufferRules block_buffer_rules(const ModelFacts& facts,
+                                    const StrategyOptions& options,
+                                    const BufferParity& parity) {
+  BlockBufferRules rules;
+  rules.mask_id = facts.mask_id.value();
+  rules.shifted = facts.shifted;
+  rules.block_size = options.integer("block_size");
+  rules.buffer_size = options.integer("buffer_size");
+  rules.add_block_threshold = options.number("add_block_threshold");
+  rules.token_stability_threshold = options.number("token_stability_threshold");
+  rules.parity = parity;
+  return rules;
+}
+
+AcceptanceRules acceptance_rules(const StrategyOptions& options) {
+  return {.accept_threshold = options.number("accept_threshold"),
+          .semi_complete_threshold = options.number("semi_complete_threshold"),
+          .always_force = options.choice("force_rule") == "always"};
+}
+
+}  // namespace tessera

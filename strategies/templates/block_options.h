@@ -1,0 +1,26 @@
+#pragma once
+
+#include "strategies/strategy_options.h"
+#include "strategies/templates/block_buffer.h"
+#include "strategies/templates/threshold_acceptance.h"
+
+namespace tessera {
+
+// Options that several strategies over mask tokens take, one declaration each.
+OptionSpec block_size_option();
+OptionSpec buffer_size_option();
+OptionSpec add_block_threshold_option();
+OptionSpec token_stability_threshold_option();
+OptionSpec semi_complete_threshold_option();
+OptionSpec accept_threshold_option();
+OptionSpec force_rule_option();
+
+/// The buffer that the first four options and the model describe.
+BlockBufferRules block_buffer_rules(const ModelFacts& facts,
+                                    const StrategyOptions& options,
+                                    const BufferParity& parity);
+
+/// From accept_threshold, semi_complete_threshold and force_rule.
+AcceptanceRules acceptance_rules(const StrategyOptions& options);
+
+}  // namespace tessera

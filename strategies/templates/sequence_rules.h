@@ -1,0 +1,32 @@
+#pragma once
+
+#include <vector>
+
+#include "common/decoding/sequence.h"
+
+namespace tessera {
+
+/// A sequence of which nothing is decoded or cached: prompt, limits, frontier at the prompt's end.
+/// @throws Error{kInvalidArgument} if the prompt is empty or no token fits under the limits.
+Sequence new_sequence(std::vector<TokenId> prompt,
+                      const SamplingParams& sampling,
+                      const SequenceLimits& limits);
+
+/// How the token at `position` is chosen from logits row `row`: greedy at temperature 0, else
+/// sampled with the sequence's parameters.
+Measure choice_at(const Sequence& sequence, Position row, Position position, std::int32_t step);
+
+/// Greedy choice whatever the temperature.
+Measure greedy_at(Position row, Position position, std::int32_t step);
+
+bool is_eos(const Sequence& sequence, TokenId token);
+
+/// Ends a step: counts it, moves the frontier right to `frontier` (at most the limit) and checks
+/// the finish rules in this order: an EOS left of `eos_horizon`; frontier at the limit; max_nfe;
+/// the last max_repetition_run tokens left of the frontier equal.
+///
+/// output_end is kept at the first EOS left of the frontier, else at the frontier.
+/// @param eos_horizon  Equals `frontier` by the contract; parity switches move it.
+void end_step(Sequence& sequence, Position frontier, Position eos_horizon);
+
+}  // namespace tessera
