@@ -1,0 +1,68 @@
+#include "coordinator/app/served_model.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "common/base/error.h"
+#include "common/model_spec/model_spec.h"
+#include "strategies/strategy_registry.h"
+
+namespace tessera {
+namespace {
+
+void read_sampling_defaults(const std::filesystem::path& file, ServedModel& model) {
+  std::ifstream in(file);
+  if (!in) return;  // optional
+  const auto json = nlohmann::json::parse(in, /*callback=*/nullptr, /*allow_exceptions=*/false);
+  TESSERA_REQUIRE(json.is_object(), file.string(), " is not a JSON object");
+  const auto number = [&](const char* name, auto fallback) {
+    const auto found = json.find(name);
+    if (found == json.end() || found->is_null()) return fallback;
+    TESSERA_REQUIRE(found->is_number(), file.string(), ": ", name, " is not a number");
+    return found->template get<decltype(fallback)>();
+  };
+  model.temperature = number("temperature", 0.0F);
+  model.top_p = number("top_p", 1.0F);
+  model.top_k = number("top_k", std::int32_t{0});
+}
+
+std::string default_strategy(const ServerConfig& config, const ModelFacts& facts) {
+  if (!config.strategy.empty()) return config.strategy;
+  std::string refusals;
+  for (const StrategyEntry& entry : strategy_registry()) {
+    const std::string refusal = entry.refusal(facts);
+    if (refusal.empty()) return std::string(entry.name);
+    refusals += detail::concat("\n  ", entry.name, ": ", refusal);
+  }
+  TESSERA_REQUIRE(false, "no strategy decodes this model:", refusals);
+  return {};
+}
+
+}  // namespace
+
+ServedModel load_served_model(const ServerConfig& config) {
+  const std::filesystem::path dir = config.model;
+  ServedModel model;
+  model.name = served_name(config);
+  const ModelSpec spec = read_model_spec(dir);
+  model.facts = facts_of(spec);
+  const auto chat_template = config.chat_template.empty()
+                                 ? std::nullopt
+                                 : std::optional<std::filesystem::path>(config.chat_template);
+  model.text = std::make_shared<const TextModel>(load_text(dir, chat_template));
+  model.page_size = config.page_size;
+  model.max_model_len = config.max_model_len.value_or(spec.max_position_embeddings);
+  model.default_max_tokens = std::min(model.default_max_tokens, model.max_model_len);
+  model.strategy = default_strategy(config, model.facts);
+  model.strategy_options = config.strategy_options;
+  if (config.block_size) model.strategy_options["block_size"] = std::int64_t{*config.block_size};
+  if (config.buffer_size) {
+    model.strategy_options["buffer_size"] = std::int64_t{*config.buffer_size};
+  }
+  read_sampling_defaults(dir / "generation_config.json", model);
+  return model;
+}
+
+}  // namespace tessera

@@ -1,0 +1,53 @@
+#include "coordinator/cli/check_config.h"
+
+#include <iomanip>
+#include <iostream>
+#include <string_view>
+
+#include "common/config/config.h"
+#include "common/config/config_reference.h"
+#include "common/model_spec/memory_plan.h"
+#include "common/model_spec/model_spec.h"
+
+namespace tessera {
+namespace {
+
+void print_bytes(std::string_view what, std::int64_t bytes) {
+  std::cout << "#   " << std::left << std::setw(26) << what << std::right << std::fixed
+            << std::setprecision(1) << std::setw(10) << static_cast<double>(bytes) / (1 << 20)
+            << " MiB\n";
+}
+
+void print_memory_plan(const ServerConfig& config) {
+  MemoryPlanInput input;
+  input.tp = config.tp;
+  input.weight_bytes = config.backend == "reference" ? 4 : 2;
+  input.kv_bytes = input.weight_bytes;
+  input.max_step_rows = config.max_step_rows;
+  const MemoryPlan plan = plan_memory(read_model_spec(config.model), input);
+  const std::int64_t page_bytes = plan.kv_per_token * config.page_size;
+
+  std::cout << "\n# Memory of each of " << config.tp * config.replicas << " ranks\n";
+  print_bytes("weights", plan.weights);
+  print_bytes("KV pool", config.kv_memory);
+  print_bytes("workspace of a step", plan.workspace);
+  std::cout << "#   " << config.kv_memory / page_bytes << " pages of " << config.page_size
+            << " tokens, " << page_bytes << " bytes each; every KV head is held by "
+            << plan.kv_copies << " rank(s)\n";
+}
+
+}  // namespace
+
+int run_check_config(int argc, const char* const* argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--reference") {
+    std::cout << config_reference();
+    return 0;
+  }
+  const auto config = read_config(Program::kServe, argc, argv, std::cout);
+  if (!config.has_value()) return 0;
+  std::cout << to_toml(*config);
+  print_memory_plan(*config);
+  return 0;
+}
+
+}  // namespace tessera

@@ -1,0 +1,54 @@
+#include <algorithm>
+#include <iostream>
+#include <iterator>
+#include <string_view>
+
+#include "common/base/error.h"
+#include "common/config/config.h"
+#include "coordinator/cli/check_config.h"
+
+namespace {
+
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  int (*run)(int argc, const char* const* argv);  // argv[0] is the command's name
+};
+
+constexpr Command kCommands[] = {
+    {"check-config", "prints the resolved configuration and the memory plan",
+     &tessera::run_check_config},
+};
+
+void print_help(std::ostream& out) {
+  out << "tessera " << tessera::version() << ": serves block-diffusion language models\n\n"
+      << "Usage: tessera COMMAND [arguments], tessera COMMAND --help\n\nCommands:\n";
+  for (const Command& command : kCommands) {
+    out << "  " << command.name << "  " << command.summary << "\n";
+  }
+}
+
+int run(int argc, char** argv) {
+  const std::string_view name = argc > 1 ? argv[1] : "";
+  if (name == "--help" || name == "-h") {
+    print_help(std::cout);
+    return 0;
+  }
+  const auto* command = std::ranges::find(kCommands, name, &Command::name);
+  if (command == std::end(kCommands)) {
+    print_help(std::cerr);
+    return 64;
+  }
+  return command->run(argc - 1, argv + 1);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const tessera::Error& error) {
+    std::cerr << "tessera: " << error.what() << "\n";
+    return error.code() == tessera::ErrorCode::kInvalidArgument ? 64 : 1;
+  }
+}

@@ -1,0 +1,134 @@
+#include <algorithm>
+#include <array>
+
+#include "common/base/error.h"
+#include "coordinator/frontend/openai/resolve_request.h"
+#include "strategies/strategy_registry.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::array<std::string_view, 2> kStreamKinds = {"commits", "edits"};
+
+// No name is longer, and errors repeat names and search for the nearest one.
+constexpr std::size_t kMaxOptionBytes = 64;
+
+// Keys of `decoding` that are not options of a strategy.
+constexpr double kMaxLimit = 1'000'000'000;
+const OptionSpec kRequestOptions[] = {
+    {.name = "strategy",
+     .type = OptionType::kChoice,
+     .default_value = {},
+     .help = "how blocks are decoded"},
+    {.name = "stream",
+     .type = OptionType::kChoice,
+     .default_value = std::string("commits"),
+     .choices = kStreamKinds,
+     .help = "what a stream carries"},
+    {.name = "max_nfe",
+     .type = OptionType::kInteger,
+     .default_value = std::int64_t{1},
+     .minimum = 1,
+     .maximum = kMaxLimit,
+     .help = "most forward passes"},
+    {.name = "max_repetition_run",
+     .type = OptionType::kInteger,
+     .default_value = std::int64_t{1},
+     .minimum = 1,
+     .maximum = kMaxLimit,
+     .help = "most equal tokens in a row"},
+};
+
+std::optional<std::int32_t> limit_of(const OptionValues& given, std::string_view name) {
+  const auto value = given.find(name);
+  if (value == given.end()) return std::nullopt;
+  return static_cast<std::int32_t>(std::get<std::int64_t>(value->second));
+}
+
+// One key at a time, so that the error can name its field.
+std::optional<ApiError> refuse_option(std::span<const OptionSpec> specs,
+                                      const std::string& name,
+                                      const OptionValue& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  if (name.size() > kMaxOptionBytes || (text != nullptr && text->size() > kMaxOptionBytes)) {
+    return invalid_value("decoding", "decoding has a key or a value of more than " +
+                                         std::to_string(kMaxOptionBytes) + " bytes");
+  }
+  try {
+    const StrategyOptions checked(specs, {{name, value}});
+    return std::nullopt;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kInvalidArgument) throw;
+    return invalid_value("decoding." + name, error.what());
+  }
+}
+
+std::string divisors_of(std::int32_t page_size) {
+  std::string list;
+  for (std::int32_t size = 1; size <= page_size; ++size) {
+    if (page_size % size == 0) list += (list.empty() ? "" : ", ") + std::to_string(size);
+  }
+  return list;
+}
+
+Parsed<std::shared_ptr<const Strategy>> create(const StrategyEntry& entry,
+                                               const DecodingFields& fields,
+                                               const ServedModel& model) {
+  // The server's own values belong to its own strategy.
+  OptionValues values;
+  if (entry.name == model.strategy) values = model.strategy_options;
+  for (const auto& [name, value] : fields.options) {
+    const bool is_strategy_option =
+        std::ranges::find(entry.options, name, &OptionSpec::name) != entry.options.end();
+    if (is_strategy_option) values.insert_or_assign(name, value);
+  }
+  try {
+    std::shared_ptr<const Strategy> strategy = create_strategy(entry.name, model.facts, values);
+    const std::int32_t block_size = strategy->traits().block_size;
+    if (block_size < 1 || model.page_size % block_size != 0) {
+      return invalid_value("decoding.block_size",
+                           "decoding.block_size " + std::to_string(block_size) +
+                               " does not divide the server's page size " +
+                               std::to_string(model.page_size) +
+                               "; these do: " + divisors_of(model.page_size));
+    }
+    return strategy;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kInvalidArgument) throw;
+    return invalid_value("decoding", error.what());
+  }
+}
+
+}  // namespace
+
+Parsed<ResolvedDecoding> resolve_decoding(const DecodingFields& fields, const ServedModel& model) {
+  const std::string name = fields.strategy.value_or(model.strategy).substr(0, kMaxOptionBytes);
+  const auto entries = strategy_registry();
+  const auto entry = std::ranges::find(entries, name, &StrategyEntry::name);
+  if (entry == entries.end()) {
+    std::string known;
+    for (const StrategyEntry& other : entries) {
+      known += (known.empty() ? "" : ", ") + std::string(other.name);
+    }
+    return invalid_value("decoding.strategy",
+                         "decoding.strategy \"" + name + "\" is not known; use one of: " + known);
+  }
+
+  std::vector<OptionSpec> specs(entry->options.begin(), entry->options.end());
+  specs.insert(specs.end(), std::begin(kRequestOptions), std::end(kRequestOptions));
+  for (const auto& [option, value] : fields.options) {
+    if (auto refusal = refuse_option(specs, option, value)) return *std::move(refusal);
+  }
+
+  auto strategy = create(*entry, fields, model);
+  if (auto* error = std::get_if<ApiError>(&strategy)) return std::move(*error);
+  const auto stream = fields.options.find("stream");
+  return ResolvedDecoding{
+      .strategy = std::get<std::shared_ptr<const Strategy>>(std::move(strategy)),
+      .max_nfe = limit_of(fields.options, "max_nfe"),
+      .max_repetition_run = limit_of(fields.options, "max_repetition_run"),
+      .wants_edits =
+          stream != fields.options.end() && std::get<std::string>(stream->second) == "edits"};
+}
+
+}  // namespace tessera

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+
+namespace tessera {
+
+/// Totals since the start and gauges of now; what /metrics exports.
+struct EngineStats {
+  std::uint64_t steps = 0;
+  std::uint64_t prompt_tokens_computed = 0;
+  std::uint64_t prompt_tokens_cached = 0;
+  std::uint64_t output_tokens = 0;
+  std::uint64_t forwards_prefill = 0;  ///< Request-forwards with prompt rows; each chunk counts.
+  std::uint64_t forwards_denoise = 0;
+  std::uint64_t forwards_store_only = 0;
+  std::uint64_t forwards_rebuild = 0;
+  std::uint64_t preemptions = 0;
+  std::uint64_t prefix_lookup_tokens = 0;
+  std::uint64_t prefix_hit_tokens = 0;
+  std::uint64_t page_evictions = 0;
+  std::int32_t num_running = 0;
+  std::int32_t num_waiting = 0;
+  std::int64_t pages_free = 0;
+  std::int64_t pages_active = 0;
+  std::int64_t pages_cached = 0;  ///< Unreferenced, kept for reuse.
+};
+
+}  // namespace tessera
