@@ -1,0 +1,228 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "common/base/types.h"
+#include "common/decoding/embedding_recipe.h"
+#include "common/decoding/measurement.h"
+#include "common/decoding/span.h"
+#include "common/tensor/matrix_view.h"
+#include "kernels/buffer.h"
+#include "kernels/measure_partial.h"
+#include "kernels/packed_matrix.h"
+
+namespace tessera::kernels {
+
+enum class Activation : std::uint8_t { kSilu };
+
+/// K or V pages of one layer: [num_pages, page_size, num_kv_heads, head_dim] each, cache dtype.
+/// The slot of a position is page_id * page_size + position % page_size.
+struct KvPages {
+  void* k = nullptr;
+  void* v = nullptr;
+  std::int32_t num_pages = 0;
+  std::int32_t page_size = 0;
+  std::int32_t num_kv_heads = 0;  ///< This rank's.
+  std::int32_t head_dim = 0;
+};
+
+/// A row whose embedding is computed from other rows of the table.
+struct RecipeRow {
+  const EmbeddingRecipe* recipe = nullptr;
+  /// First of num_ids + 1 consecutive rows of `gathered`: the embeddings of recipe->ids, then that
+  /// of the mask id (kBlend) or of recipe->base_id (kAdd).
+  std::int64_t first_gathered = 0;
+  std::int64_t out_row = 0;
+};
+
+/// Arguments of qk_norm_rope_store. nq, nkv: heads of this rank; D: head_dim.
+struct QkvArgs {
+  ConstMatrixView qkv;  ///< fp32 [rows, (nq + 2 nkv) D]: q heads, k heads, v heads
+  std::int32_t num_q_heads = 0;
+  std::span<const float> bias;    ///< [(nq + 2 nkv) D] or empty; added first
+  std::span<const float> q_norm;  ///< [D] or empty: RMSNorm weight of every query head
+  std::span<const float> k_norm;  ///< [D] or empty
+  float eps = 1e-6F;
+  /// fp32 [max positions, R]: cos of the R / 2 angles of a position, then their sines
+  /// (rope_table.h). R = rotary width, even, <= D: dimensions [0, R) turn in pairs (j, j + R / 2),
+  /// the others pass. R = 0: no rotation.
+  ConstMatrixView rope;
+  std::span<const Position> positions;  ///< [rows]
+  std::span<const std::int64_t> slots;  ///< [rows] slot that a row's K/V goes to, -1: not stored
+  MatrixView q;                         ///< out, activation dtype [rows, nq D]
+  MatrixView k;                         ///< out, cache dtype [rows, nkv D]
+  MatrixView v;                         ///< out, cache dtype [rows, nkv D]
+  KvPages pages;                        ///< out; num_kv_heads and head_dim are nkv and D
+};
+
+/// Rows of one sequence in block_attention. Meaning of the fields: common/decoding/span.h.
+struct AttentionSpan {
+  std::int64_t first_row = 0;  ///< of q, k, v and out
+  std::int32_t num_rows = 0;
+  Position first = 0;
+  std::int32_t cache_len = 0;
+  PositionRange cache_hole;
+  MaskKind mask = MaskKind::kBlockCausal;
+  std::int32_t mask_block = 1;
+  std::int32_t prompt_len = 0;
+  std::span<const PageId> page_table;  ///< Entry i: page of positions [i page_size, ...); covers
+                                       ///< [0, cache_len).
+};
+
+/// Arguments of block_attention. out = softmax(scale q k^T over visible positions) v, fp32 inside.
+struct AttentionArgs {
+  ConstMatrixView q;             ///< activation dtype [rows, nq D]
+  ConstMatrixView k;             ///< cache dtype [rows, nkv D]: new rows (not read for kCacheOnly)
+  ConstMatrixView v;             ///< cache dtype [rows, nkv D]
+  KvPages pages;                 ///< nkv = pages.num_kv_heads divides nq; head_dim as below
+  std::int32_t num_q_heads = 0;  ///< query head h reads KV head h / (nq / nkv)
+  float scale = 1.0F;
+  std::int32_t window = 0;               ///< > 0: row i sees j only if i - j < window
+  std::span<const AttentionSpan> spans;  ///< Every row of `out` lies in at most one.
+  MatrixView out;  ///< activation dtype [rows, nq D]; rows that see nothing: zeros
+};
+
+/// The part of the vocabulary that a rank measures.
+struct VocabularyShard {
+  TokenId first_id = 0;             ///< id of row 0 of the LM head
+  std::int32_t tokenizer_size = 0;  ///< ids at or above are excluded (padding is)
+  TokenId mask_id = -1;             ///< excluded; -1: none
+};
+
+/// The operations a model is made of, on one device. Every operation blocks until it is done, takes
+/// zero rows, allocates nothing, and writes its outputs only, padding of strided outputs untouched.
+///
+/// Rows are independent: the bits of a row depend on its own inputs alone, never on the other rows,
+/// their number, the number of threads, page size or page ids.
+///
+/// dtypes: "activation" and "cache" are what activation_dtype() and cache_dtype() say
+/// (reference: fp32 both); rounding is to nearest even. The residual stream and all GEMM
+/// outputs are fp32. Views may have any row stride and element alignment; spans are host memory.
+///
+/// Every operation throws Error{kInvalidArgument} for shapes, dtypes and ids that break the
+/// contract stated here. Owned and called by one thread; its worker threads are its own.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// Registry name, and the instruction set where it has several. Ranks with different ones differ
+  /// in bits and do not join one job.
+  virtual std::string_view device_name() const = 0;
+  virtual DType activation_dtype() const = 0;
+  virtual DType cache_dtype() const = 0;
+
+  // --- weights ---
+
+  /// An all-zero packed matrix; pack_rows fills it.
+  /// @throws Error{kDevice} if memory is short.
+  virtual std::unique_ptr<PackedMatrix> create_packed(const PackShape& shape) = 0;
+
+  /// Packs consecutive rows [first_row, first_row + rows.rows) of a matrix. Fused matrices (QKV,
+  /// gate and up) are several calls; so is a large tensor whose source pages are to be released
+  /// meanwhile. Multiples of 64 rows at a time are fastest.
+  /// @param rows  fp32, fp16 or bf16 [n, <= cols]: the missing columns stay zero.
+  virtual void pack_rows(PackedMatrix& matrix, std::int64_t first_row, ConstMatrixView rows) = 0;
+
+  // --- embedding ---
+
+  /// out[i] = table row ids[i] - first_id; zeros for ids of other ranks, so that the sum over ranks
+  /// is exact (-0 is written as +0).
+  /// @param table  fp32, fp16 or bf16 [vocab_shard, hidden]
+  /// @param out    fp32 [ids, hidden]
+  virtual void gather_embeddings(ConstMatrixView table,
+                                 TokenId first_id,
+                                 std::span<const TokenId> ids,
+                                 MatrixView out) = 0;
+
+  /// The same from a packed LM head that shares its weights with the embedding (k_leaves 1).
+  virtual void gather_embeddings(const PackedMatrix& table,
+                                 TokenId first_id,
+                                 std::span<const TokenId> ids,
+                                 MatrixView out) = 0;
+
+  /// Applies embedding recipes. Runs on complete embeddings (after ranks were summed), hence exact
+  /// for any sharding.
+  /// @param gathered  fp32 [*, hidden], see RecipeRow.   @param out  fp32 [*, hidden]
+  virtual void apply_recipes(std::span<const RecipeRow> rows,
+                             ConstMatrixView gathered,
+                             MatrixView out) = 0;
+
+  // --- rows ---
+
+  /// out = w * cast(x / sqrt(mean(x^2) + eps)), cast to the activation dtype before and after the
+  /// product (Hugging Face's order).
+  /// @param x  fp32 [rows, hidden]   @param weight  [hidden]   @param out  activation dtype
+  virtual void rms_norm(ConstMatrixView x,
+                        std::span<const float> weight,
+                        float eps,
+                        MatrixView out) = 0;
+
+  /// residual += delta (fp32), then rms_norm of it.
+  virtual void add_rms_norm(MatrixView residual,
+                            ConstMatrixView delta,
+                            std::span<const float> weight,
+                            float eps,
+                            MatrixView out) = 0;
+
+  /// out = act(gate) * up.
+  /// @param gate_up  fp32 [rows, 2 I]: gate, then up   @param out  activation dtype [rows, I]
+  virtual void act_mul(Activation activation, ConstMatrixView gate_up, MatrixView out) = 0;
+
+  /// sum += x, fp32, same shape.
+  virtual void add(MatrixView sum, ConstMatrixView x) = 0;
+
+  /// out[i] = x[rows[i]], fp32.
+  virtual void gather_rows(ConstMatrixView x,
+                           std::span<const std::int64_t> rows,
+                           MatrixView out) = 0;
+
+  // --- attention ---
+
+  /// Bias, QK-norm and rotation of fused projections, in fp32; then rounding; then the stores.
+  virtual void qk_norm_rope_store(const QkvArgs& args) = 0;
+
+  /// Attention of new rows over pages and each other. Keys are visited in tiles aligned to absolute
+  /// positions, so a key gives the same bits from a page and as a new row.
+  virtual void block_attention(const AttentionArgs& args) = 0;
+
+  // --- matrix products ---
+
+  /// c = a w^T. With k_leaves > 1: the partial sum of this rank, leaves combined in tree order;
+  /// ranks' partials are added in the order of for_each_branch (partition.h).
+  /// @param a  activation dtype [rows, w.cols]; padding columns finite
+  /// @param c  fp32 [rows, w.rows]
+  virtual void gemm(ConstMatrixView a, const PackedMatrix& w, MatrixView c) = 0;
+
+  // --- measurement ---
+
+  /// Workspace of measure() for that many rows.
+  virtual std::int64_t measure_workspace_bytes(const PackedMatrix& lm_head,
+                                               std::int64_t num_rows) const = 0;
+
+  /// LM head and measurement of greedy and unfiltered sampled rows in one: logits are not stored.
+  /// top_p, top_k and num_alternatives are ignored: filtered rows go through logits().
+  /// @param hidden    activation dtype [measures, hidden]: row i is for measures[i]
+  /// @param lm_head   row_leaves leaves of the vocabulary; k_leaves 1
+  /// @param partials  [measures] out: this rank's; merge() over ranks in the order of
+  ///                  for_each_branch gives equal bits for every number of ranks.
+  virtual void measure(ConstMatrixView hidden,
+                       const PackedMatrix& lm_head,
+                       const VocabularyShard& vocabulary,
+                       std::span<const Measure> measures,
+                       std::span<std::byte> workspace,
+                       std::span<MeasurePartial> partials) = 0;
+
+  /// This rank's logits with excluded ids at -inf and penalties subtracted: input of
+  /// filtered_measure.h.
+  /// @param logits  fp32 [measures, lm_head.rows] out
+  virtual void logits(ConstMatrixView hidden,
+                      const PackedMatrix& lm_head,
+                      const VocabularyShard& vocabulary,
+                      std::span<const Measure> measures,
+                      MatrixView logits) = 0;
+};
+
+}  // namespace tessera::kernels
