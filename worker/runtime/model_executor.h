@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "worker/comm/communicator.h"
+#include "worker/runtime/rank_executor.h"
+
+namespace tessera {
+
+enum class LoadFormat : std::uint8_t {
+  kSafetensors,  ///< The checkpoint's *.safetensors.
+  kDummy,        ///< Random weights made in memory from config.json alone.
+};
+
+/// "auto" or "safetensors", "dummy". @throws Error{kInvalidArgument} for another name.
+LoadFormat load_format_from_name(const std::string& name);
+
+/// What a worker's own flags say about the model; comes from its command line.
+struct ModelExecutorOptions {
+  std::string model_dir;  ///< config.json, tokenizer.json; *.safetensors unless kDummy.
+  LoadFormat load_format = LoadFormat::kSafetensors;
+  std::string backend = "cpu";       ///< "cpu" or "reference"
+  std::int32_t num_threads = 1;      ///< Compute threads of this rank, the calling one included.
+  std::int64_t kv_memory_bytes = 0;  ///< For this rank's pages; 0: 60 % of the memory that is
+                                     ///< available once all ranks have loaded, divided by ranks.
+
+  /// Called from the loading thread with (bytes done, bytes in all), at most about 100 times.
+  std::function<void(std::int64_t, std::int64_t)> on_load_progress;
+};
+
+/// Reads the model and loads this rank's share of its weights. Collective: every rank of
+/// `communicator` calls it. Returns once all ranks have loaded.
+///
+/// @throws Error{kInvalidArgument} for what the configuration or the checkpoint does wrong, naming
+/// field, tensor and file; for a back end that does not exist or a TP degree that is not legal.
+std::unique_ptr<RankExecutor> create_model_executor(const ModelExecutorOptions& options,
+                                                    std::unique_ptr<Communicator> communicator);
+
+}  // namespace tessera
