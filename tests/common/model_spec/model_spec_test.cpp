@@ -1,0 +1,240 @@
+#include "common/model_spec/model_spec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/support/error_matchers.h"
+
+namespace tessera {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class ModelSpecTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = fs::path(::testing::TempDir()) /
+           ("model_spec_" +
+            std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::remove_all(dir_);
+    fs::create_directories(dir_);
+  }
+  void TearDown() override { fs::remove_all(dir_); }
+
+  static json sdar() {
+    return {{"architectures", {"SDARForCausalLM"}},
+            {"hidden_size", 2560},
+            {"num_hidden_layers", 36},
+            {"num_attention_heads", 32},
+            {"num_key_value_heads", 8},
+            {"head_dim", 128},
+            {"intermediate_size", 9728},
+            {"vocab_size", 151936},
+            {"rope_theta", 1000000.0},
+            {"rope_scaling", nullptr},
+            {"rms_norm_eps", 1e-6},
+            {"hidden_act", "silu"},
+            {"attention_bias", false},
+            {"max_position_embeddings", 32768},
+            {"use_sliding_window", false},
+            {"eos_token_id", 151643},
+            {"block_size", 4},
+            {"mask_token_id", 151669}};
+  }
+
+  void write(const std::string& name, const json& value) const {
+    std::ofstream(dir_ / name) << value.dump();
+  }
+
+  ModelSpec read(const json& config) const {
+    write("config.json", config);
+    return read_model_spec(dir_);
+  }
+
+  std::string error_of(const json& config) const {
+    try {
+      read(config);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+      return error.what();
+    }
+    return "no error";
+  }
+
+  fs::path dir_;
+};
+
+TEST_F(ModelSpecTest, ReadsAPublishedSdarConfiguration) {
+  const ModelSpec spec = read(sdar());
+  EXPECT_EQ(spec.family, "sdar");
+  EXPECT_EQ(spec.hidden_size, 2560);
+  EXPECT_EQ(spec.num_layers, 36);
+  EXPECT_EQ(spec.q_size(), 4096);
+  EXPECT_EQ(spec.kv_size(), 1024);
+  EXPECT_EQ(spec.rope, (RopeSpec{1e6, 128}));
+  EXPECT_TRUE(spec.qk_norm);
+  EXPECT_FALSE(spec.qkv_bias);
+  EXPECT_FALSE(spec.tie_word_embeddings);
+  EXPECT_FALSE(spec.shifted);
+  EXPECT_EQ(spec.mask_id, 151669);
+  EXPECT_EQ(spec.block_size, 4);
+  EXPECT_EQ(spec.tokenizer_size, 151936);
+  EXPECT_THAT(spec.eos_ids, ElementsAre(151643));
+}
+
+TEST_F(ModelSpecTest, ReadsTheBundledModel) {
+  const ModelSpec spec = read_model_spec(fs::path(TESSERA_SOURCE_DIR) / "deploy/models/tiny-sdar");
+  EXPECT_EQ(spec.tokenizer_size, 2020);
+  EXPECT_EQ(spec.mask_id, 2019);
+  EXPECT_THAT(spec.eos_ids, ElementsAre(2014, 2016));
+  const ModelFacts facts = facts_of(spec);
+  EXPECT_EQ(facts.vocab_size, 2048);
+  EXPECT_EQ(facts.tokenizer_size, 2020);
+  EXPECT_EQ(facts.block_size, 32);
+}
+
+TEST_F(ModelSpecTest, FamiliesImplyTheirBiasNormAndShift) {
+  json config = sdar();
+  config.erase("attention_bias");
+  config["architectures"] = {"DreamModel"};
+  ModelSpec spec = read(config);
+  EXPECT_TRUE(spec.qkv_bias && spec.shifted);
+  EXPECT_FALSE(spec.qk_norm);
+
+  config["architectures"] = {"StableDiffcoderForCausalLM"};
+  spec = read(config);
+  EXPECT_FALSE(spec.qkv_bias || spec.shifted || spec.qk_norm);
+
+  config["architectures"] = {"Fast_dLLM_QwenForCausalLM"};
+  config.erase("block_size");
+  config["bd_size"] = 8;
+  EXPECT_EQ(read(config).block_size, 8);
+}
+
+TEST_F(ModelSpecTest, EosIdsOfBothFilesCount) {
+  write("generation_config.json", {{"eos_token_id", {151645, 151643}}});
+  EXPECT_THAT(read(sdar()).eos_ids, ElementsAre(151643, 151645));
+}
+
+TEST_F(ModelSpecTest, MaskIdComesFromTheTokenizerWhenTheConfigurationIsSilent) {
+  json config = sdar();
+  config.erase("mask_token_id");
+  EXPECT_EQ(read(config).mask_id, 151669) << "default of the family";
+
+  write("tokenizer_config.json", {{"mask_token", {{"content", "<m>"}}}});
+  write("added_tokens.json", {{"<m>", 77}});
+  EXPECT_EQ(read(config).mask_id, 77);
+
+  write("tokenizer_config.json",
+        {{"mask_token", "<m>"}, {"added_tokens_decoder", {{"99", {{"content", "<m>"}}}}}});
+  EXPECT_EQ(read(config).mask_id, 99);
+
+  config["vocab_size"] = 200;
+  config["eos_token_id"] = 3;
+  fs::remove(dir_ / "tokenizer_config.json");
+  EXPECT_EQ(read(config).mask_id, std::nullopt) << "the family's lies beyond this vocabulary";
+}
+
+TEST_F(ModelSpecTest, TokenizerSizeIsTheLargestIdPlusOne) {
+  write("tokenizer.json", {{"model", {{"vocab", {{"a", 0}, {"b", 7}}}}},
+                           {"added_tokens", {{{"id", 11}, {"content", "<x>"}}}}});
+  EXPECT_EQ(read(sdar()).tokenizer_size, 12);
+  json config = sdar();
+  config["vocab_size"] = 11;
+  config["eos_token_id"] = 3;
+  config["mask_token_id"] = 4;
+  EXPECT_THAT(error_of(config), HasSubstr("vocab_size = 11 is less than the 12 ids"));
+}
+
+TEST_F(ModelSpecTest, RopeParametersOfNewerFilesAreRead) {
+  json config = sdar();
+  config.erase("rope_theta");
+  config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 5e5}};
+  EXPECT_EQ(read(config).rope.theta, 5e5);
+}
+
+// field, value that must be refused
+class RefusedSwitchTest : public ModelSpecTest,
+                          public ::testing::WithParamInterface<std::pair<const char*, json>> {};
+
+TEST_P(RefusedSwitchTest, NamesTheField) {
+  json config = sdar();
+  const auto& [field, value] = GetParam();
+  config[field] = value;
+  EXPECT_THAT(error_of(config), HasSubstr(field));
+}
+
+INSTANTIATE_TEST_SUITE_P(All,
+                         RefusedSwitchTest,
+                         ::testing::Values(std::pair{"hidden_act", json("gelu")},
+                                           std::pair{"attention_bias", json(true)},
+                                           std::pair{"use_sliding_window", json(true)},
+                                           std::pair{"rope_scaling", json({{"rope_type", "yarn"}})},
+                                           std::pair{"rope_scaling", json({{"type", "linear"}})},
+                                           std::pair{"layer_types", json({"sliding_attention"})},
+                                           std::pair{"quantization_config", json({{"bits", 4}})},
+                                           std::pair{"num_experts", json(8)},
+                                           std::pair{"hidden_size", json(0)},
+                                           std::pair{"hidden_size", json("2560")},
+                                           std::pair{"hidden_size", json(2560.5)},
+                                           std::pair{"hidden_size", json(std::int64_t{1} << 40)},
+                                           std::pair{"vocab_size", json(std::uint64_t{1} << 63)},
+                                           std::pair{"num_hidden_layers", json(-1)},
+                                           std::pair{"rms_norm_eps", json(-1e-6)},
+                                           std::pair{"head_dim", json(127)},
+                                           std::pair{"head_dim", json(nullptr)},
+                                           std::pair{"rope_theta", json(nullptr)},
+                                           std::pair{"mask_token_id", json(151936)},
+                                           std::pair{"eos_token_id", json(151936)},
+                                           std::pair{"eos_token_id", json("eos")},
+                                           std::pair{"tie_word_embeddings", json("yes")},
+                                           std::pair{"block_size", json(0)}));
+
+TEST_F(ModelSpecTest, MissingFieldsAreNamed) {
+  for (const char* field :
+       {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+        "vocab_size", "head_dim", "rope_theta", "max_position_embeddings"}) {
+    json config = sdar();
+    config.erase(field);
+    EXPECT_THAT(error_of(config), HasSubstr(std::string(field) + " is missing"));
+  }
+}
+
+TEST_F(ModelSpecTest, UnknownArchitecturesListTheKnownOnes) {
+  json config = sdar();
+  config["architectures"] = {"GPT2LMHeadModel"};
+  EXPECT_THAT(error_of(config), HasSubstr("GPT2LMHeadModel"));
+  EXPECT_THAT(error_of(config), HasSubstr("SDARForCausalLM"));
+  config.erase("architectures");
+  EXPECT_THAT(error_of(config), HasSubstr("SDARForCausalLM"));
+}
+
+TEST_F(ModelSpecTest, HeadsMustDivide) {
+  json config = sdar();
+  config["num_key_value_heads"] = 5;
+  EXPECT_THAT(error_of(config), HasSubstr("32 query heads are not a multiple of 5"));
+}
+
+TEST_F(ModelSpecTest, BrokenFilesAreNamed) {
+  EXPECT_ERROR(read_model_spec(dir_), kInvalidArgument);
+  std::ofstream(dir_ / "config.json") << "{\"architectures\": [";
+  EXPECT_ERROR(read_model_spec(dir_), kInvalidArgument);
+  std::ofstream(dir_ / "config.json") << "[1]";
+  EXPECT_ERROR(read_model_spec(dir_), kInvalidArgument);
+  for (const char* lie : {R"({"model": {}})", R"({"model": {"vocab": {"a": -1}}})", R"({"model":)",
+                          R"({"model": {"vocab": {"a": 1}}, "added_tokens": [3]})"}) {
+    std::ofstream(dir_ / "tokenizer.json") << lie;
+    EXPECT_THAT(error_of(sdar()), HasSubstr("tokenizer.json")) << lie;
+  }
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,77 @@
+#include <gtest/gtest.h>
+
+#include "coordinator/frontend/openai/resolve_request.h"
+#include "tests/coordinator/frontend/text_fixture.h"
+
+namespace tessera {
+namespace {
+
+using testing::tiny_model;
+
+ResolvedDecoding accepted(const OptionValues& options, const ServedModel& model = tiny_model()) {
+  auto resolved = resolve_decoding({.strategy = {}, .options = options}, model);
+  if (const auto* error = std::get_if<ApiError>(&resolved)) {
+    ADD_FAILURE() << error->message;
+    return {};
+  }
+  return std::get<ResolvedDecoding>(std::move(resolved));
+}
+
+ApiError refused(const DecodingFields& fields) {
+  auto resolved = resolve_decoding(fields, tiny_model());
+  if (const auto* error = std::get_if<ApiError>(&resolved)) return *error;
+  ADD_FAILURE() << "accepted";
+  return {};
+}
+
+TEST(ResolveDecodingTest, TheRequestWinsOverTheServerAndTheServerOverTheModel) {
+  EXPECT_EQ(accepted({}).strategy->traits().block_size, 4);
+  ServedModel model = tiny_model();
+  model.strategy_options["block_size"] = std::int64_t{8};
+  EXPECT_EQ(accepted({}, model).strategy->traits().block_size, 8);
+  EXPECT_EQ(accepted({{"block_size", std::int64_t{16}}}, model).strategy->traits().block_size, 16);
+}
+
+TEST(ResolveDecodingTest, EveryBlockSizeThatDividesThePageSizeIsAllowedAndNoOther) {
+  for (std::int64_t size = 1; size <= 32; ++size) {
+    const OptionValues options{{"block_size", size}};
+    if (32 % size == 0) {
+      EXPECT_EQ(accepted(options).strategy->traits().block_size, size);
+    } else {
+      const ApiError error = refused({.strategy = {}, .options = options});
+      EXPECT_EQ(error.status, 400);
+      EXPECT_EQ(error.param, "decoding.block_size") << size;
+      EXPECT_NE(error.message.find("1, 2, 4, 8, 16, 32"), std::string::npos) << error.message;
+    }
+  }
+}
+
+TEST(ResolveDecodingTest, LimitsAndStreamKindAreRead) {
+  const ResolvedDecoding decoding = accepted({{"max_nfe", std::int64_t{7}},
+                                              {"max_repetition_run", std::int64_t{3}},
+                                              {"stream", std::string("edits")}});
+  EXPECT_EQ(decoding.max_nfe, 7);
+  EXPECT_EQ(decoding.max_repetition_run, 3);
+  EXPECT_TRUE(decoding.wants_edits);
+  EXPECT_FALSE(accepted({{"stream", std::string("commits")}}).wants_edits);
+  EXPECT_FALSE(accepted({}).max_nfe);
+}
+
+TEST(ResolveDecodingTest, WhatIsWrongIsNamed) {
+  EXPECT_EQ(refused({.strategy = "nonsense", .options = {}}).param, "decoding.strategy");
+  EXPECT_EQ(refused({.strategy = {}, .options = {{"blok_size", std::int64_t{4}}}}).param,
+            "decoding.blok_size");
+  EXPECT_EQ(refused({.strategy = {}, .options = {{"block_size", std::string("4")}}}).param,
+            "decoding.block_size");
+  EXPECT_EQ(refused({.strategy = {}, .options = {{"accept_threshold", 1.5}}}).param,
+            "decoding.accept_threshold");
+  EXPECT_EQ(refused({.strategy = {}, .options = {{"max_nfe", std::int64_t{0}}}}).param,
+            "decoding.max_nfe");
+  EXPECT_EQ(refused({.strategy = {}, .options = {{"stream", std::string("words")}}}).param,
+            "decoding.stream");
+  EXPECT_EQ(refused({.strategy = {}, .options = {{std::string(1000, 'x'), true}}}).param,
+            "decoding");
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,94 @@
+#include "strategies/strategy_options.h"
+
+#include <gtest/gtest.h>
+
+#include "strategies/strategy_registry.h"
+#include "tests/support/error_matchers.h"
+
+namespace tessera {
+namespace {
+
+ModelFacts facts_with_mask() {
+  ModelFacts facts;
+  facts.vocab_size = 64;
+  facts.tokenizer_size = 60;
+  facts.mask_id = 59;
+  return facts;
+}
+
+std::string message_of(const OptionValues& given, std::string_view strategy) {
+  try {
+    create_strategy(strategy, facts_with_mask(), given);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+    return error.what();
+  }
+  return "";
+}
+
+class StrategyOptionsTest : public ::testing::TestWithParam<std::size_t> {
+ protected:
+  const StrategyEntry& entry() const { return strategy_registry()[GetParam()]; }
+};
+
+TEST_P(StrategyOptionsTest, EveryDefaultIsValidAndDescribed) {
+  EXPECT_FALSE(entry().summary.empty());
+  const StrategyOptions options(entry().options, {});
+  EXPECT_EQ(options.values().size(), entry().options.size());
+  for (const OptionSpec& spec : entry().options) EXPECT_FALSE(spec.help.empty()) << spec.name;
+}
+
+TEST_P(StrategyOptionsTest, ValuesBeyondTheRangeAreRefusedByNameAndValue) {
+  for (const OptionSpec& spec : entry().options) {
+    if (spec.type != OptionType::kInteger && spec.type != OptionType::kNumber) continue;
+    for (const double value : {spec.minimum - 1.0, spec.maximum + 1.0}) {
+      OptionValues given;
+      if (spec.type == OptionType::kInteger) {
+        given[std::string(spec.name)] = static_cast<std::int64_t>(value);
+      } else {
+        given[std::string(spec.name)] = value;
+      }
+      const std::string message = message_of(given, entry().name);
+      EXPECT_NE(message.find(spec.name), std::string::npos) << message;
+    }
+  }
+}
+
+TEST_P(StrategyOptionsTest, WrongTypesAreRefused) {
+  for (const OptionSpec& spec : entry().options) {
+    OptionValues given;
+    if (spec.type == OptionType::kBool) {
+      given[std::string(spec.name)] = std::string("maybe");
+    } else {
+      given[std::string(spec.name)] = true;
+    }
+    const std::string message = message_of(given, entry().name);
+    EXPECT_NE(message.find(spec.name), std::string::npos) << message;
+  }
+}
+
+TEST_P(StrategyOptionsTest, AnUnknownNameIsRefusedWithTheNearestKnownOne) {
+  for (const OptionSpec& spec : entry().options) {
+    const std::string misspelt = std::string(spec.name) + "x";
+    const std::string message = message_of({{misspelt, std::int64_t{1}}}, entry().name);
+    EXPECT_NE(message.find(misspelt), std::string::npos) << message;
+    EXPECT_NE(message.find("'" + std::string(spec.name) + "'"), std::string::npos) << message;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry,
+                         StrategyOptionsTest,
+                         ::testing::Range<std::size_t>(0, strategy_registry().size()));
+
+TEST(StrategyRegistryTest, AnUnknownStrategyIsRefusedWithTheKnownOnes) {
+  EXPECT_ERROR(strategy_entry("autoregressive"), kInvalidArgument);
+}
+
+TEST(StrategyRegistryTest, AModelWithoutAMaskIsRefused) {
+  ModelFacts facts = facts_with_mask();
+  facts.mask_id.reset();
+  EXPECT_ERROR(create_strategy("multi_bd", facts, {}), kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace tessera
