@@ -142,6 +142,9 @@ TEST_P(GoldenDecodingTest, DecodesTheSameEndToEnd) {
 // begins anew, and rebuilt: nothing may change, nothing is counted.
 TEST_P(GoldenDecodingTest, DecodesTheSameWhenPagesAreLost) {
   for (const Golden& golden : goldens()) {
+    // Parity switches under which committed K/V is no function of the tokens.
+    if (golden.options.at("dmax_commit") == "merged") continue;
+    if (golden.options.at("d2f_mask") == "static") continue;
     SCOPED_TRACE(golden.id);
     const auto strategy = strategy_of(golden);
     SpanRunner runner(golden.facts, golden.hash_seed, strategy->traits().block_size,
