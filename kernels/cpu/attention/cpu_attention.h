@@ -21,7 +21,7 @@ namespace tessera::kernels {
 //
 // Accuracy against exact arithmetic on the same bf16 inputs: avx2 rounds once, to bf16 at the end;
 // avx512 also rounds each softmax weight to bf16 (numerator and denominator alike), which moves an
-// output by at most 2^-9 of the weighted mean distance of its values from it.
+// output by at most 2^-8 of the weighted mean distance of its values from it.
 
 /// Bytes of scratch that each part needs for one call (64-byte aligned). Fits every batch and both
 /// instruction sets.
