@@ -12,6 +12,7 @@ using Kind = SupervisorAction::Kind;
 
 constexpr int kExitConfig = 64;
 constexpr int kExitModel = 65;
+constexpr int kExitNeverReady = 69;
 constexpr int kExitCoordinatorDied = 70;
 
 bool is_permanent(int exit_code) {
@@ -26,6 +27,7 @@ Supervisor::Supervisor(const SupervisorOptions& options)
 }
 
 void Supervisor::start(TimePoint now) {
+  if (is_stopping_) return;
   for (std::int32_t slot = 0; slot < options_.num_replicas; ++slot) start_job(slot, now);
 }
 
@@ -83,25 +85,30 @@ void Supervisor::restart_or_give_up(std::int32_t slot, int exit_code, TimePoint 
   Slot& job = slots_[static_cast<std::size_t>(slot)];
   if (is_permanent(exit_code) && !was_ready_) return begin_shutdown(exit_code, now);
   if (job.num_restarts >= options_.restart_budget) {
-    return give_up(slot, detail::concat("replica ", slot, " was restarted ", job.num_restarts,
-                                        " times and ended again with ", exit_code));
+    return give_up(slot,
+                   detail::concat("replica ", slot, " was restarted ", job.num_restarts,
+                                  " times and ended again with ", exit_code),
+                   now);
   }
   const int doublings = std::min(job.num_restarts++, 10);
   job.deadline =
       now + std::min(options_.first_backoff * (std::int64_t{1} << doublings), options_.max_backoff);
 }
 
-void Supervisor::give_up(std::int32_t slot, const std::string& why) {
+void Supervisor::give_up(std::int32_t slot, const std::string& why, TimePoint now) {
   slots_[static_cast<std::size_t>(slot)].phase = Phase::kGivenUp;
   const bool is_last = std::all_of(slots_.begin(), slots_.end(), [](const Slot& other) {
     return other.phase == Phase::kGivenUp;
   });
   // While another replica runs or is being restarted, requests go on there.
-  if (is_last) act({Kind::kGiveUp, slot, {}, 0, why});
+  if (!is_last) return;
+  act({Kind::kGiveUp, slot, {}, 0, why});
+  if (!was_ready_) begin_shutdown(kExitNeverReady, now);
 }
 
 void Supervisor::on_coordinator_exit(int exit_code, TimePoint now) {
   coordinator_is_up_ = false;
+  coordinator_deadline_.reset();
   if (!is_stopping_) {
     is_stopping_ = true;
     exit_code_ = exit_code == 0 ? kExitCoordinatorDied : exit_code;
@@ -129,16 +136,26 @@ void Supervisor::begin_shutdown(int exit_code, TimePoint now) {
     if (job.phase == Phase::kStarting) end_job(slot, now);
     if (job.phase == Phase::kIdle) job.deadline.reset();
   }
-  if (coordinator_is_up_) act({Kind::kStopCoordinator, 0, {}, 0, {}});
+  stop_coordinator(options_.drain_grace, now);
   exit_if_done();
+}
+
+void Supervisor::stop_coordinator(Duration grace, TimePoint now) {
+  if (!coordinator_is_up_) return;
+  coordinator_deadline_ = now + grace;
+  act({Kind::kStopCoordinator, 0, {}, 0, {}});
 }
 
 void Supervisor::on_stop_signal(TimePoint now) {
   if (!is_stopping_) return begin_shutdown(/*exit_code=*/0, now);
-  if (coordinator_is_up_) act({Kind::kStopCoordinator, 0, {}, 0, {}});  // the second one: now
+  stop_coordinator(options_.kill_grace, now);  // the second one: now
 }
 
 void Supervisor::on_time(TimePoint now) {
+  if (coordinator_deadline_ && now >= *coordinator_deadline_) {
+    coordinator_deadline_.reset();
+    act({Kind::kKillCoordinator, 0, {}, 0, {}});
+  }
   for (std::int32_t slot = 0; slot < options_.num_replicas; ++slot) {
     Slot& job = slots_[static_cast<std::size_t>(slot)];
     if (!job.deadline || now < *job.deadline) continue;
@@ -153,7 +170,7 @@ void Supervisor::on_time(TimePoint now) {
 }
 
 std::optional<TimePoint> Supervisor::next_deadline() const {
-  std::optional<TimePoint> next;
+  std::optional<TimePoint> next = coordinator_deadline_;
   for (const Slot& slot : slots_) {
     if (slot.deadline && (!next || *slot.deadline < *next)) next = slot.deadline;
   }
