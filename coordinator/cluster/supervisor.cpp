@@ -19,6 +19,11 @@ bool is_permanent(int exit_code) {
   return exit_code == kExitConfig || exit_code == kExitModel;
 }
 
+std::string not_ready_text(Duration timeout) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
+  return detail::concat("not ready within ", seconds.count(), " s (join_timeout)");
+}
+
 }  // namespace
 
 Supervisor::Supervisor(const SupervisorOptions& options)
@@ -39,12 +44,12 @@ void Supervisor::start_job(std::int32_t slot, TimePoint now) {
   act({Kind::kStartJob, slot, job.job_id, 0, {}});
 }
 
-void Supervisor::end_job(std::int32_t slot, TimePoint now) {
+void Supervisor::end_job(std::int32_t slot, const std::string& why, TimePoint now) {
   Slot& job = slots_[static_cast<std::size_t>(slot)];
   if (job.phase != Phase::kStarting && job.phase != Phase::kRunning) return;
   job.phase = Phase::kEnding;
   job.deadline = now + options_.kill_grace;
-  act({Kind::kEndJob, slot, job.job_id, 0, {}});
+  act({Kind::kEndJob, slot, job.job_id, 0, why});
 }
 
 std::int32_t Supervisor::find(const std::string& job_id) const {
@@ -66,7 +71,7 @@ void Supervisor::on_replica_ready(const std::string& job_id, TimePoint now) {
 
 void Supervisor::on_replica_lost(const std::string& job_id, TimePoint now) {
   const std::int32_t slot = find(job_id);
-  if (slot >= 0) end_job(slot, now);
+  if (slot >= 0) end_job(slot, "the coordinator lost it", now);
 }
 
 void Supervisor::on_job_exit(std::int32_t slot, int exit_code, TimePoint now) {
@@ -86,8 +91,8 @@ void Supervisor::restart_or_give_up(std::int32_t slot, int exit_code, TimePoint 
   if (is_permanent(exit_code) && !was_ready_) return begin_shutdown(exit_code, now);
   if (job.num_restarts >= options_.restart_budget) {
     return give_up(slot,
-                   detail::concat("replica ", slot, " was restarted ", job.num_restarts,
-                                  " times and ended again with ", exit_code),
+                   detail::concat("replica ", slot, " is given up after ", job.num_restarts,
+                                  " restart(s), exit code ", exit_code),
                    now);
   }
   const int doublings = std::min(job.num_restarts++, 10);
@@ -122,7 +127,7 @@ void Supervisor::on_coordinator_exit(int exit_code, TimePoint now) {
       job.phase = Phase::kEnding;
       job.deadline = now + options_.kill_grace;
     } else {
-      end_job(slot, now);
+      end_job(slot, "the coordinator is gone", now);
     }
   }
   exit_if_done();
@@ -133,7 +138,7 @@ void Supervisor::begin_shutdown(int exit_code, TimePoint now) {
   exit_code_ = exit_code;
   for (std::int32_t slot = 0; slot < options_.num_replicas; ++slot) {
     Slot& job = slots_[static_cast<std::size_t>(slot)];
-    if (job.phase == Phase::kStarting) end_job(slot, now);
+    if (job.phase == Phase::kStarting) end_job(slot, "the server stops", now);
     if (job.phase == Phase::kIdle) job.deadline.reset();
   }
   stop_coordinator(options_.drain_grace, now);
@@ -162,7 +167,7 @@ void Supervisor::on_time(TimePoint now) {
     job.deadline.reset();
     switch (job.phase) {
       case Phase::kIdle: start_job(slot, now); break;
-      case Phase::kStarting: end_job(slot, now); break;
+      case Phase::kStarting: end_job(slot, not_ready_text(options_.join_timeout), now); break;
       case Phase::kEnding: act({Kind::kKillJob, slot, job.job_id, 0, {}}); break;
       default: break;
     }

@@ -25,8 +25,8 @@ struct SupervisorOptions {
 struct SupervisorAction {
   enum class Kind : std::uint8_t {
     kStartJob,         ///< Start mpirun for the slot under `job_id`.
-    kEndJob,           ///< Ask the slot's job to end (SIGTERM).
-    kKillJob,          ///< Kill it.
+    kEndJob,           ///< End the slot's job; see `text` for the reason.
+    kKillJob,          ///< It did not end: kill every process of it.
     kGiveUp,           ///< Tell the coordinator that nothing is restarted any more; see `text`.
     kStopCoordinator,  ///< Ask the coordinator to drain and exit (SIGTERM).
     kKillCoordinator,  ///< Kill it.
@@ -85,7 +85,7 @@ class Supervisor {
   };
 
   void start_job(std::int32_t slot, TimePoint now);
-  void end_job(std::int32_t slot, TimePoint now);
+  void end_job(std::int32_t slot, const std::string& why, TimePoint now);
   void restart_or_give_up(std::int32_t slot, int exit_code, TimePoint now);
   void give_up(std::int32_t slot, const std::string& why, TimePoint now);
   void begin_shutdown(int exit_code, TimePoint now);

@@ -85,7 +85,9 @@ TEST_F(SupervisorTest, EndsAJobThatNeverComesUp) {
   supervisor.on_time(now + minutes(5) - milliseconds(1));
   EXPECT_TRUE(supervisor.take_actions().empty());
   supervisor.on_time(now + minutes(5));
-  EXPECT_EQ(only(supervisor).kind, Kind::kEndJob);
+  const SupervisorAction action = only(supervisor);
+  EXPECT_EQ(action.kind, Kind::kEndJob);
+  EXPECT_NE(action.text.find("not ready within 300 s"), std::string::npos) << action.text;
 }
 
 TEST_F(SupervisorTest, AServerThatWasNeverReadyEndsWhenTheBudgetIsSpent) {

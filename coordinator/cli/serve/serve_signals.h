@@ -1,0 +1,24 @@
+#pragma once
+
+namespace tessera {
+
+/// SIGCHLD and the signals that stop a server, as a descriptor to poll. Blocks them for the
+/// process: make it before other threads exist.
+class ServeSignals {
+ public:
+  ServeSignals();
+  ~ServeSignals();
+  ServeSignals(const ServeSignals&) = delete;
+  ServeSignals& operator=(const ServeSignals&) = delete;
+
+  int descriptor() const noexcept { return descriptor_; }
+
+  /// Empties the queue.
+  /// @return How many asked to stop: SIGTERM, SIGINT, and SIGHUP unless it is ignored (nohup).
+  int take_stops();
+
+ private:
+  int descriptor_ = -1;
+};
+
+}  // namespace tessera
