@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/config/config.h"
 #include "coordinator/cli/check_config.h"
+#include "coordinator/cli/generate/generate_command.h"
 #include "coordinator/cli/serve/serve_command.h"
 
 namespace {
@@ -19,6 +20,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"serve", "serves a model over HTTP: coordinator and ranks", &tessera::run_serve_command},
+    {"generate", "answers one prompt on the terminal", &tessera::run_generate_command},
     {"check-config", "prints configuration and memory plan", &tessera::run_check_config},
 };
 
