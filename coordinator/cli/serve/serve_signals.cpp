@@ -23,8 +23,10 @@ bool is_ignored(int signal) {
 ServeSignals::ServeSignals() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&signals, signal);
-  if (!is_ignored(SIGHUP)) sigaddset(&signals, SIGHUP);
+  for (const int signal : {SIGCHLD, SIGTERM}) sigaddset(&signals, signal);
+  for (const int signal : {SIGINT, SIGHUP}) {
+    if (!is_ignored(signal)) sigaddset(&signals, signal);
+  }
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   descriptor_ = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
   TESSERA_CHECK(descriptor_ >= 0, "signalfd: ", std::strerror(errno));

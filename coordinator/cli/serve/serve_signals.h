@@ -14,7 +14,8 @@ class ServeSignals {
   int descriptor() const noexcept { return descriptor_; }
 
   /// Empties the queue.
-  /// @return How many asked to stop: SIGTERM, SIGINT, and SIGHUP unless it is ignored (nohup).
+  /// @return How many asked to stop: SIGTERM, and SIGINT and SIGHUP unless they are ignored, as
+  ///         shells do for background jobs of scripts and nohup for its command.
   int take_stops();
 
  private:
