@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <string_view>
 
 #include "common/base/error.h"
 #include "common/config/config.h"
@@ -30,8 +31,8 @@ std::string program_path(const std::string& name) {
 ServerConfig read_command(const std::vector<std::string>& command) {
   std::vector<const char*> argv;
   for (const std::string& word : command) argv.push_back(word.c_str());
-  const auto config = read_config(Program::kCoordinator, static_cast<int>(argv.size()), argv.data(),
-                                  std::cout);
+  const auto config =
+      read_config(Program::kCoordinator, static_cast<int>(argv.size()), argv.data(), std::cout);
   TESSERA_REQUIRE(config.has_value(), "the launcher's command only prints help");
   return *config;
 }
@@ -39,7 +40,8 @@ ServerConfig read_command(const std::vector<std::string>& command) {
 // Workers of other hosts connect to a name, not to "every interface".
 std::string connectable(const std::string& endpoint) {
   for (const std::string every : {"tcp://0.0.0.0:", "tcp://*:"}) {
-    if (endpoint.starts_with(every)) return "tcp://" + host_name() + ":" + endpoint.substr(every.size());
+    if (endpoint.starts_with(every))
+      return "tcp://" + host_name() + ":" + endpoint.substr(every.size());
   }
   return endpoint;
 }
@@ -85,6 +87,8 @@ CoordinatorCommand complete_command(const std::vector<std::string>& command,
   completed.words.insert(completed.words.begin(), program_path(command.front()));
   completed.endpoint = connectable(config.control_endpoint);
   completed.token = token_of(config, token);
+  completed.log_level = config.log_level;
+  completed.log_format = config.log_format;
   return completed;
 }
 

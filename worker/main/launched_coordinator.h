@@ -12,6 +12,8 @@ struct CoordinatorCommand {
   std::vector<std::string> words;  ///< Program and flags.
   std::string endpoint;            ///< Where workers connect to.
   std::string token;               ///< What workers must show.
+  std::string log_level;           ///< As the coordinator's: the launcher logs like it.
+  std::string log_format;
 };
 
 /// @param command, token  As for run_launcher(). @throws Error{kInvalidArgument}

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/error.h"
+#include "common/log/log_setup.h"
 #include "worker/comm/host_ranks.h"
 #include "worker/main/job_facts.h"
 #include "worker/main/launched_coordinator.h"
@@ -51,6 +52,7 @@ int run_launcher(const std::vector<std::string>& command,
                  const std::string& token,
                  const std::string& job_id) {
   const CoordinatorCommand coordinator = complete_command(command, token);
+  set_up_log(coordinator.log_level, coordinator.log_format, "launcher");
   // Before MPI, whose threads inherit the mask: the signals are for sigwait.
   const sigset_t signals = supervised_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);

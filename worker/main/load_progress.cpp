@@ -14,9 +14,10 @@ constexpr int kBarWidth = 20;
 
 std::string progress_bar(std::int64_t done_bytes, std::int64_t total_bytes) {
   const double share =
-      total_bytes <= 0 ? 1.0
-                       : std::clamp(static_cast<double>(done_bytes) / static_cast<double>(total_bytes),
-                                    0.0, 1.0);
+      total_bytes <= 0
+          ? 1.0
+          : std::clamp(static_cast<double>(done_bytes) / static_cast<double>(total_bytes), 0.0,
+                       1.0);
   const int filled = static_cast<int>(share * kBarWidth);
   return fmt::format("[{}{}] {:.0f} % of {:.1f} MiB", std::string(filled, '#'),
                      std::string(kBarWidth - filled, '.'), share * 100,

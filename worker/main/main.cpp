@@ -6,7 +6,6 @@
 
 #include "common/base/error.h"
 #include "common/config/config.h"
-#include "common/log/log_setup.h"
 #include "worker/main/launcher.h"
 #include "worker/main/run_worker.h"
 #include "worker/main/worker_arguments.h"
@@ -25,7 +24,6 @@ int run(int argc, const char* const* argv) {
                                       variable("TESSERA_JOB_ID")};
   const WorkerArguments arguments = split_role(argc, argv);
   if (arguments.is_launcher()) {
-    set_up_log("info", "text", "launcher");
     return run_launcher(arguments.command, environment.token, environment.job_id);
   }
   const auto config = read_config(Program::kWorker, static_cast<int>(arguments.flags.size()),

@@ -71,8 +71,8 @@ int run_rank_of_job(MpiSession& mpi,
   const WaitOptions wait{config.join_timeout, cpus.cpus.empty() ? 0 : kPollsWithOwnCore};
   auto communicator = create_communicator(mpi.communicator(), config.communicator, hosts, wait);
   const ModelExecutorOptions options = executor_options(config, cpus, mpi.rank() == 0);
-  return run_worker_job(
-      mpi, job, [&] { return create_model_executor(options, std::move(communicator)); });
+  return run_worker_job(mpi, job,
+                        [&] { return create_model_executor(options, std::move(communicator)); });
 }
 
 }  // namespace
