@@ -6,6 +6,7 @@
 #include "common/base/error.h"
 #include "common/config/config.h"
 #include "coordinator/cli/check_config.h"
+#include "coordinator/cli/make_model.h"
 
 namespace {
 
@@ -18,6 +19,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"check-config", "prints the resolved configuration and the memory plan",
      &tessera::run_check_config},
+    {"make-model", "makes a model with random weights, of any size", &tessera::run_make_model},
 };
 
 void print_help(std::ostream& out) {
