@@ -8,8 +8,8 @@
 #include "common/config/config.h"
 #include "coordinator/cli/check_config.h"
 #include "coordinator/cli/generate/generate_command.h"
-#include "coordinator/cli/serve/serve_command.h"
 #include "coordinator/cli/make_model.h"
+#include "coordinator/cli/serve/serve_command.h"
 
 namespace {
 
