@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "common/base/types.h"
@@ -15,6 +16,16 @@ enum class TrainedAttention : std::uint8_t {
   kSubBlocks,            ///< Block-causal; a block is decoded in sub-blocks, its first token known.
   kCanvas,               ///< A causal prefix and a canvas that sees all of it.
 };
+
+constexpr std::string_view name_of(TrainedAttention attention) {
+  switch (attention) {
+    case TrainedAttention::kBlockCausal: return "block-causal attention";
+    case TrainedAttention::kBidirectionalPrompt: return "a bidirectional prompt";
+    case TrainedAttention::kSubBlocks: return "sub-blocks whose first token is known";
+    case TrainedAttention::kCanvas: return "a canvas";
+  }
+  return "unknown attention";
+}
 
 /// What a decoding strategy must know about a model; states nothing about its layers.
 struct ModelFacts {

@@ -17,14 +17,9 @@ std::int64_t expert_elements(const ModelSpec& spec, const RankShard& shard) {
 std::int64_t layer_elements(const ModelSpec& spec, const RankShard& shard, std::int32_t layer) {
   const std::int64_t hidden = spec.hidden_size;
   const std::int64_t qkv_rows = shard.q.size() + 2 * shard.kv.size();
-<<<<<<< HEAD
   std::int64_t elements = hidden * (qkv_rows + shard.attention.size());
   elements += spec.moe.is_moe(layer) ? expert_elements(spec, shard)
                                      : 3 * hidden * shard.intermediate.size();
-=======
-  std::int64_t elements =
-      hidden * (qkv_rows + shard.attention.size() + 3 * shard.intermediate.size());
->>>>>>> main
   elements += 2 * hidden;  // norms
   if (spec.qk_norm) elements += 2 * std::int64_t{spec.head_dim};
   if (spec.qkv_bias) elements += qkv_rows;

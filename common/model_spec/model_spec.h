@@ -80,6 +80,7 @@ struct ModelSpec {
   bool tie_word_embeddings = false;
   std::int32_t max_position_embeddings = 0;
 
+  std::optional<TrainedAttention> attention;
   bool shifted = false;             ///< The token at q is predicted by the row at q - 1.
   std::int32_t tokenizer_size = 0;  ///< Largest id of tokenizer.json + 1; vocab_size without one.
   std::optional<TokenId> mask_id;
