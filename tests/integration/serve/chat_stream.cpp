@@ -15,12 +15,15 @@ ChatAnswer stream_chat(const ServerUrl& server,
   call.server = server;
   call.target = "/v1/chat/completions";
   call.timeout = std::chrono::seconds(60);
-  call.body =
-      nlohmann::json{
-          {"model", "default"},       {"messages", {{{"role", "user"}, {"content", question}}}},
-          {"max_tokens", max_tokens}, {"ignore_eos", true},
-          {"temperature", 0},         {"stream", true}}
-          .dump();
+  call.body = nlohmann::json{
+      {"model", "default"},
+      {"messages", {{{"role", "user"}, {"content", question}}}},
+      {"max_tokens", max_tokens},
+      {"ignore_eos", true},
+      {"temperature", 50},
+      {"seed", 11},
+      {"stream",
+       true}}.dump();
   ChatAnswer answer;
   const HttpAnswer http = blocking_http_request(call, [&](std::string_view payload) {
     const StreamChunk chunk = parse_stream_chunk(payload);

@@ -14,7 +14,8 @@ struct ChatAnswer {
   std::string error;      ///< Of the stream or of the connection.
 };
 
-/// A greedy answer of a given length, streamed. Blocks.
+/// A streamed answer of a given length. It is sampled, hot and with a fixed seed: the bundled model
+/// would soon have nothing more to say, and equal texts mean equal random numbers, too. Blocks.
 /// @param on_text  Called for every piece of text, with what has come so far.
 ChatAnswer stream_chat(const ServerUrl& server,
                        const std::string& question,
