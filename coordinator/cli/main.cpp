@@ -7,9 +7,9 @@
 #include "common/base/error.h"
 #include "common/config/config.h"
 #include "coordinator/cli/check_config.h"
-#include "coordinator/cli/generate/generate_command.h"
+#include "coordinator/cli/generate_command.h"
 #include "coordinator/cli/make_model.h"
-#include "coordinator/cli/serve/serve_command.h"
+#include "coordinator/cli/serve_command.h"
 
 namespace {
 
