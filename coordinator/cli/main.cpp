@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/config/config.h"
+#include "coordinator/cli/bench/bench.h"
 #include "coordinator/cli/check_config.h"
 
 namespace {
@@ -16,6 +17,7 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
+    {"bench", "measures latency, throughput and accuracy of a server", &tessera::run_bench},
     {"check-config", "prints the resolved configuration and the memory plan",
      &tessera::run_check_config},
 };
