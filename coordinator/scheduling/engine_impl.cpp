@@ -15,6 +15,15 @@ std::int32_t max_kv_tokens_of(const Sequence& sequence, const StrategyTraits& tr
   return (sequence.limit + unit - 1) / unit * unit;
 }
 
+/// Most rows of the request that no scheduler may cut into smaller pieces.
+std::int32_t max_uncut_rows(const RequestRecord& record) {
+  const StrategyTraits& traits = record.traits();
+  if (traits.chunk_quantum > 0) return std::max(traits.chunk_quantum, traits.max_buffer_rows);
+  // The prompt's step is the largest: a rebuild forwards no more.
+  const Span first = record.request.strategy->plan(record.sequence);
+  return std::max(first.num_rows(), traits.max_buffer_rows);
+}
+
 }  // namespace
 
 Engine::Impl::Impl(const EngineOptions& options, const Clock& clock)
@@ -50,6 +59,10 @@ void Engine::Impl::submit(SequenceRequest request) {
                     options_.page_size);
     record->sequence =
         own.strategy->start(std::move(own.prompt), own.sampling, own.limits, /*cached_len=*/0);
+    const std::int32_t uncut = max_uncut_rows(*record);
+    TESSERA_REQUIRE(uncut <= options_.max_step_rows, "the request needs ", uncut,
+                    " rows in one step, which its strategy forbids to cut, but max_step_rows is ",
+                    options_.max_step_rows, "; shorten the prompt or use smaller blocks");
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kInvalidArgument) throw;
     return refuse(own, {FailureReason::kInvalid, error.what()});
