@@ -18,4 +18,8 @@ struct ClusterTimes {
 /// @param endpoint  Where the coordinator listens, e.g. tcp://127.0.0.1:*
 ClusterTimes measure_cluster(const OverheadLoad& load, const std::string& endpoint);
 
+/// The same with the HTTP front end, and one client per request that reads its stream: a third
+/// process.
+ClusterTimes measure_server(const OverheadLoad& load, const std::string& endpoint);
+
 }  // namespace tessera

@@ -15,14 +15,25 @@ EngineOptions OverheadLoad::engine_options() const {
   return options;
 }
 
+std::string OverheadLoad::strategy_name() const {
+  return std::string(strategy_registry().front().name);
+}
+
+OptionValues OverheadLoad::strategy_options() const {
+  return {{"block_size", std::int64_t{block_size}}, {"buffer_size", std::int64_t{1}}};
+}
+
 std::shared_ptr<const Strategy> OverheadLoad::strategy() const {
+  return create_strategy(strategy_name(), facts(), strategy_options());
+}
+
+ModelFacts OverheadLoad::facts() const {
   ModelFacts facts;
   facts.vocab_size = 2048;
-  facts.tokenizer_size = 2020;
+  facts.tokenizer_size = 2019;  // of the bundled model, whose text the front end streams
   facts.mask_id = 2019;
   facts.block_size = block_size;
-  return create_strategy(strategy_registry().front().name, facts,
-                         {{"buffer_size", std::int64_t{1}}});
+  return facts;
 }
 
 SequenceRequest OverheadLoad::request(RequestId id,

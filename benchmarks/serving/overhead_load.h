@@ -2,10 +2,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "coordinator/request/sequence_request.h"
 #include "coordinator/scheduling/engine.h"
-#include "strategies/strategy.h"
+#include "strategies/strategy_registry.h"
 
 namespace tessera {
 
@@ -30,7 +31,11 @@ struct OverheadLoad {
   EngineOptions engine_options() const;
 
   /// The first strategy of the registry, which decodes block by block.
+  std::string strategy_name() const;
+  OptionValues strategy_options() const;
   std::shared_ptr<const Strategy> strategy() const;
+
+  ModelFacts facts() const;
 
   /// No two prompts share a page.
   SequenceRequest request(RequestId id, std::shared_ptr<const Strategy> strategy) const;

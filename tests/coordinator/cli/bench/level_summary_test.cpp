@@ -15,7 +15,9 @@ RequestTrace answered(milliseconds first, milliseconds ended, std::int64_t token
   trace.task = "word.farm";
   trace.commits = {{first, 2}, {ended, static_cast<std::int32_t>(tokens) - 2}};
   trace.ended = ended;
-  trace.usage = {.prompt_tokens = 10, .cached_tokens = 0, .completion_tokens = tokens, .nfe = 5};
+  trace.usage.prompt_tokens = 10;
+  trace.usage.completion_tokens = tokens;
+  trace.usage.nfe = 5;
   trace.is_right = is_right;
   return trace;
 }

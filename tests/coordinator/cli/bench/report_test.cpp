@@ -24,7 +24,9 @@ RequestTrace request(int index) {
   trace.ended = milliseconds(90 + index);
   trace.text = "text & <more>";
   trace.finish_reason = "stop";
-  trace.usage = {.prompt_tokens = 9, .cached_tokens = 0, .completion_tokens = 10, .nfe = 4};
+  trace.usage.prompt_tokens = 9;
+  trace.usage.completion_tokens = 10;
+  trace.usage.nfe = 4;
   trace.is_right = index % 2 == 0;
   return trace;
 }

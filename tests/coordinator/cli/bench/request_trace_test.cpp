@@ -13,7 +13,9 @@ TEST(RequestFiguresTest, FollowFromTheTimesOfTheCommits) {
   RequestTrace trace;
   trace.commits = {{milliseconds(100), 4}, {milliseconds(160), 8}, {milliseconds(180), 2}};
   trace.ended = milliseconds(200);
-  trace.usage = {.prompt_tokens = 30, .cached_tokens = 0, .completion_tokens = 14, .nfe = 7};
+  trace.usage.prompt_tokens = 30;
+  trace.usage.completion_tokens = 14;
+  trace.usage.nfe = 7;
   const RequestFigures figures = figures_of(trace);
   EXPECT_EQ(figures.ttfc_ms, 100);
   EXPECT_EQ(figures.first_commit_tokens, 4);
