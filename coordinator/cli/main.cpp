@@ -9,6 +9,7 @@
 #include "coordinator/cli/bench/bench.h"
 #include "coordinator/cli/check_config.h"
 #include "coordinator/cli/generate/generate_command.h"
+#include "coordinator/cli/make_model.h"
 #include "coordinator/cli/serve/serve_command.h"
 
 namespace {
@@ -24,6 +25,7 @@ constexpr Command kCommands[] = {
     {"generate", "answers one prompt on the terminal", &tessera::run_generate_command},
     {"bench", "measures latency, throughput and accuracy of a server", &tessera::run_bench},
     {"check-config", "prints configuration and memory plan", &tessera::run_check_config},
+    {"make-model", "makes a model with random weights, of any size", &tessera::run_make_model},
 };
 
 void print_help(std::ostream& out) {
