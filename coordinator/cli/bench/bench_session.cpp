@@ -1,6 +1,7 @@
 #include "coordinator/cli/bench/bench_session.h"
 
-#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <fstream>
 #include <iomanip>
 #include <ostream>
@@ -17,6 +18,9 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr std::int32_t kRandomRequests = 64;
+
+// A server may show figures that are some tens of milliseconds old.
+constexpr std::chrono::milliseconds kScrapeDelay{150};
 
 // Ordinary words: their tokens are certain to be text and no markers of any tokenizer.
 constexpr const char* kWords =
@@ -135,6 +139,8 @@ ordered_json BenchSession::describe_workload() const {
 }
 
 MetricSeries BenchSession::scrape() const {
+  boost::asio::io_context loop;
+  boost::asio::steady_timer(loop, kScrapeDelay).wait();
   const HttpAnswer page = fetch("/metrics");
   return page.is_ok() ? parse_metrics(page.body) : MetricSeries{};
 }

@@ -1,3 +1,5 @@
+#include <map>
+#include <set>
 #include <sstream>
 
 #include "coordinator/cli/bench/bench_report.h"
@@ -86,31 +88,53 @@ std::string server_table(const BenchRun& run) {
   return is_empty ? "" : "\n## What the server counted\n\n" + table.text();
 }
 
-std::string step_table(const BenchRun& run) {
-  MarkdownTable table({"load", "phase of a step", "mean us", "p50 us", "p99 us"});
-  bool is_empty = true;
+/// A table with a line per name and a column per level. `cell` gives the text of a level for a
+/// name; names come from `names_of`, of any level.
+template <typename NamesOf, typename Cell>
+std::string table_by_level(const BenchRun& run,
+                           const std::string& corner,
+                           NamesOf names_of,
+                           Cell cell) {
+  std::vector<std::string> header = {corner};
+  std::set<std::string> names;
   for (const LevelSummary& level : run.summaries) {
-    if (!level.server) continue;
-    for (const auto& [phase, time] : level.server->step_phases) {
-      is_empty = false;
-      table.add({level.level.name(), phase, number_text(time.mean_us), number_text(time.p50_us),
-                 number_text(time.p99_us)});
-    }
+    header.push_back(level.level.name());
+    for (const auto& [name, value] : names_of(level)) names.insert(name);
   }
-  return is_empty ? "" : "\n" + table.text();
+  if (names.empty()) return "";
+  MarkdownTable table(std::move(header));
+  for (const std::string& name : names) {
+    std::vector<std::string> cells = {name};
+    for (const LevelSummary& level : run.summaries) {
+      const auto& values = names_of(level);
+      const auto found = values.find(name);
+      cells.push_back(found == values.end() ? "-" : cell(found->second));
+    }
+    table.add(std::move(cells));
+  }
+  return table.text();
+}
+
+std::string step_table(const BenchRun& run) {
+  const auto phases_of = [](const LevelSummary& level) {
+    return level.server ? level.server->step_phases : std::map<std::string, PhaseTime>{};
+  };
+  const std::string table =
+      table_by_level(run, "us of a step: mean / p50 / p99", phases_of, [](const PhaseTime& time) {
+        return number_text(time.mean_us) + " / " + number_text(time.p50_us) + " / " +
+               number_text(time.p99_us);
+      });
+  return table.empty() ? "" : "\n" + table;
 }
 
 std::string accuracy_table(const BenchRun& run) {
-  MarkdownTable table({"load", "task", "right", "of", "accuracy"});
-  bool is_empty = true;
-  for (const LevelSummary& level : run.summaries) {
-    for (const auto& [task, score] : level.accuracy_by_task) {
-      is_empty = false;
-      table.add({level.level.name(), task, std::to_string(score.num_right),
-                 std::to_string(score.num_graded), score_text(score)});
-    }
-  }
-  return is_empty ? "" : "\n## Accuracy\n\n" + table.text();
+  const std::string table = table_by_level(
+      run, "right answers by task",
+      [](const LevelSummary& level) -> const auto& { return level.accuracy_by_task; },
+      [](const Score& score) {
+        return std::to_string(score.num_right) + " of " + std::to_string(score.num_graded);
+      });
+  return table.empty() ? "" : "\n## Accuracy\n\n" + table;
 }
 
 std::string failure_table(const BenchRun& run) {
