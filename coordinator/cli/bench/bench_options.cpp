@@ -42,10 +42,18 @@ Words of the report:
   TPOT    time per token behind the first commit; undefined for answers of one commit
   TPF     tokens per forward pass, the pass over the prompt included
   bubble  share of forward passes that only store finished blocks
+  buffer occupancy   rows of decoding over those of full block buffers
+  waste   share of computed rows whose token had been decided before
   goodput requests per second that keep every limit of --slo
 
 Exit codes: 0, 1 for an error, 2 when requests failed, 3 below --min-accuracy or --min-goodput,
 64 for wrong arguments.)";
+
+/// A range that errors name and --help does not: most are only there to be refused.
+template <typename Number>
+CLI::Validator in_range(Number least, Number most) {
+  return CLI::Range(least, most).description("");
+}
 
 struct Texts {
   std::string model_dir;
@@ -77,7 +85,7 @@ void add_target(CLI::App& app, BenchOptions& options, Texts& texts) {
   app.add_option("--timeout", texts.timeout_seconds,
                  "Seconds without a byte after which a request has failed [600]")
       ->type_name("SECONDS")
-      ->check(CLI::Range(1.0, 86400.0))
+      ->check(in_range(1.0, 86400.0))
       ->group(group);
 }
 
@@ -90,29 +98,29 @@ void add_workload(CLI::App& app, BenchOptions& options, Texts& texts) {
                "Prompts of random tokens instead; no two are alike, and EOS is ignored")
       ->group(group);
   app.add_option("--input-len", options.input_len, "Tokens of a random prompt [128]")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(in_range(1, 1 << 24))
       ->group(group);
   app.add_option("--output-len", options.output_len, "Tokens of its answer [128]")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(in_range(1, 1 << 24))
       ->group(group);
   app.add_option("--num-requests", options.num_requests,
                  "Requests of each level; a shorter data set is gone through again [the whole data "
                  "set, or 64]")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(in_range(1, 1 << 24))
       ->group(group);
 }
 
 void add_request(CLI::App& app, RequestOptions& request, Texts& texts) {
   const auto* group = "Requests (what is not given is left to the server)";
   app.add_option("--max-tokens", request.max_tokens, "Most tokens of an answer")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(in_range(1, 1 << 24))
       ->group(group);
   app.add_option("--temperature", request.temperature, "0 is greedy")
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(in_range(0.0, 100.0))
       ->group(group);
-  app.add_option("--top-p", request.top_p, "Nucleus")->check(CLI::Range(0.0, 1.0))->group(group);
+  app.add_option("--top-p", request.top_p, "Nucleus")->check(in_range(0.0, 1.0))->group(group);
   app.add_option("--top-k", request.top_k, "Most likely tokens to choose from; 0 is all")
-      ->check(CLI::Range(0, 1 << 24))
+      ->check(in_range(0, 1 << 24))
       ->group(group);
   app.add_option("--seed", request.seed, "Seed of every request")->group(group);
   app.add_option("--decoding", texts.decoding,
@@ -127,18 +135,18 @@ void add_load(CLI::App& app, BenchOptions& options, Texts& texts) {
   const auto* group = "Load";
   app.add_option("--concurrency", texts.concurrency, "Requests open at a time, e.g. 1,4,16 [1]")
       ->delimiter(',')
-      ->check(CLI::Range(1, 4096))
+      ->check(in_range(1, 4096))
       ->allow_extra_args(false)
       ->type_name("N,...")
       ->group(group);
   app.add_option("--rate", texts.rates, "Arrivals per second, e.g. 0.5,2")
       ->delimiter(',')
-      ->check(CLI::Range(1e-3, 1e6))
+      ->check(in_range(1e-3, 1e6))
       ->allow_extra_args(false)
       ->type_name("R,...")
       ->group(group);
   app.add_option("--warmup", options.num_warmup, "Requests before each level, not counted [8]")
-      ->check(CLI::Range(0, 1 << 20))
+      ->check(in_range(0, 1 << 20))
       ->group(group);
   app.add_option("--load-seed", options.load_seed, "Seed of arrivals and random prompts [0]")
       ->group(group);
@@ -157,11 +165,11 @@ void add_results(CLI::App& app, BenchOptions& options, Texts& texts) {
       ->type_name("NAME=MS,...")
       ->group(group);
   app.add_option("--min-accuracy", options.min_accuracy, "Percent; less exits with 3")
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(in_range(0.0, 100.0))
       ->group(group);
   app.add_option("--min-goodput", options.min_goodput,
                  "Good requests per second; less exits with 3")
-      ->check(CLI::Range(0.0, 1e9))
+      ->check(in_range(0.0, 1e9))
       ->group(group);
   app.add_flag("--no-progress", texts.hides_progress, "No progress bar on stderr")->group(group);
 }
