@@ -74,6 +74,7 @@ EngineOptions engine_options(const ServerConfig& config) {
   options.max_running_requests = config.max_running_requests;
   options.max_waiting_requests = config.max_waiting_requests;
   options.max_step_rows = config.max_step_rows;
+  options.max_span_rows = config.max_step_rows;  // the workspace of the ranks: ClusterOptions
   options.prefix_cache = config.prefix_cache;
   return options;
 }
@@ -145,8 +146,11 @@ class Coordinator {
     frontend_.start(engine_, [this] { return engine_.metrics(); });
     spdlog::info("serving on http://{}:{}, workers join at {}", config_.host, frontend_.port(),
                  engine_.endpoint());
-    const int exit_code = wait_for_end();
-    if (exit_code == 0) drain();
+    int exit_code = wait_for_end();
+    if (exit_code == 0) exit_code = drain();
+    if (exit_code == kExitInternal) {
+      frontend_.fail_open({FailureReason::kEngineFailed, "an internal error ended the server"});
+    }
     frontend_.wait_idle(kFlushPatience);
     frontend_.stop();
     engine_.stop();
@@ -201,18 +205,22 @@ class Coordinator {
     }
   }
 
-  void drain() {
+  // Only the front end refuses work at first: what it has accepted may still be on its way to the
+  // engine. Ranks that leave because they are told to end, too, are no failure.
+  int drain() {
     spdlog::info("draining: new requests are refused, open ones have {} ms",
                  config_.drain_timeout.count());
     frontend_.drain();
-    engine_.drain();
     const TimePoint deadline = clock_.now() + config_.drain_timeout;
     constexpr milliseconds kLook{50};
     while (!frontend_.wait_idle(kLook)) {
+      if (exit_code_.load() == kExitInternal) return kExitInternal;
       if (!signals_.take() && clock_.now() < deadline) continue;
+      engine_.drain();
       engine_.fail_all({FailureReason::kDraining, "the server went down before this was done"});
-      return;
+      break;
     }
+    return 0;
   }
 
   const ServerConfig& config_;

@@ -15,6 +15,14 @@ std::int32_t max_kv_tokens_of(const Sequence& sequence, const StrategyTraits& tr
   return (sequence.limit + unit - 1) / unit * unit;
 }
 
+/// Rows of the longest piece that the scheduler cannot make shorter.
+std::int32_t max_uncut_rows(const Strategy& strategy, const Sequence& sequence) {
+  const StrategyTraits& traits = strategy.traits();
+  const bool is_prompt_whole = traits.chunk_quantum == 0;
+  return std::max(traits.max_buffer_rows,
+                  is_prompt_whole ? strategy.plan(sequence).num_rows() : traits.chunk_quantum);
+}
+
 }  // namespace
 
 Engine::Impl::Impl(const EngineOptions& options, const Clock& clock)
@@ -26,6 +34,8 @@ Engine::Impl::Impl(const EngineOptions& options, const Clock& clock)
                   options.max_waiting_requests, ", at least 0");
   TESSERA_REQUIRE(options.max_step_rows >= 1, "max_step_rows ", options.max_step_rows,
                   ", at least 1");
+  TESSERA_REQUIRE(options.max_span_rows >= options.max_step_rows, "max_span_rows ",
+                  options.max_span_rows, ", at least max_step_rows ", options.max_step_rows);
 }
 
 void Engine::Impl::submit(SequenceRequest request) {
@@ -50,6 +60,10 @@ void Engine::Impl::submit(SequenceRequest request) {
                     options_.page_size);
     record->sequence =
         own.strategy->start(std::move(own.prompt), own.sampling, own.limits, /*cached_len=*/0);
+    const std::int32_t rows = max_uncut_rows(*own.strategy, record->sequence);
+    TESSERA_REQUIRE(rows <= options_.max_span_rows, "a step of this request takes ", rows,
+                    " rows that cannot be cut, but the ranks have room for ",
+                    options_.max_span_rows, "; ask for fewer or smaller blocks at a time");
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kInvalidArgument) throw;
     return refuse(own, {FailureReason::kInvalid, error.what()});
@@ -190,9 +204,8 @@ EngineStats Engine::Impl::stats() const {
   stats.num_running = static_cast<std::int32_t>(records_.size() - waiting_.size());
   for (const auto& [id, replica] : replicas_) {
     const PageAllocator& pages = replica.tables.allocator();
-    stats.pages_free += pages.num_free();
-    stats.pages_active += pages.num_active();
-    stats.pages_cached += pages.num_cached();
+    stats.replicas.push_back({id, static_cast<std::int32_t>(replica.running.size()),
+                              pages.num_free(), pages.num_active(), pages.num_cached()});
     stats.page_evictions += replica.tables.cache().num_evictions();
   }
   return stats;
