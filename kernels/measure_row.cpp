@@ -65,7 +65,7 @@ MeasurePartial measure_leaf(std::span<const float> row, TokenId first_id, const 
   partial.temperature = effective_temperature(measure);
   std::size_t best = 0;
   for (std::size_t i = 0; i < row.size(); ++i) {
-    if (!(row[i] > kExcluded) || row[i] <= partial.max_logit) continue;
+    if (!(row[i] > kExcluded) || row[i] < partial.max_logit) continue;
     partial.max_logit = row[i];
     best = i;
     partial.greedy_token = first_id + static_cast<TokenId>(i);

@@ -34,10 +34,10 @@ void require_length(const char* what, std::size_t length, std::int64_t wanted) {
 }
 
 void require_pages(const KvPages& pages) {
-  TESSERA_REQUIRE(pages.num_kv_heads > 0 && pages.head_dim > 0 && pages.head_dim % 8 == 0 &&
+  TESSERA_REQUIRE(pages.num_kv_heads > 0 && pages.head_dim > 0 && pages.head_dim % 2 == 0 &&
                       pages.head_dim <= 512,
                   pages.num_kv_heads, " KV heads of ", pages.head_dim,
-                  " dimensions: head_dim is a multiple of 8 up to 512");
+                  " dimensions: head_dim is even, up to 512");
   TESSERA_REQUIRE(pages.num_pages >= 0 && pages.page_size > 0, pages.num_pages, " pages of ",
                   pages.page_size);
   TESSERA_REQUIRE(pages.num_pages == 0 || (pages.k != nullptr && pages.v != nullptr),

@@ -22,6 +22,9 @@ struct StrategyEntry {
   /// @throws Error{kInvalidArgument} if options contradict each other or the model is refused.
   std::unique_ptr<const Strategy> (*create)(const ModelFacts& facts,
                                             const StrategyOptions& options);
+
+  /// The option block_size falls back to the checkpoint's block before its declared default.
+  bool takes_models_block = true;
 };
 
 /// All strategies, in the order of the table in strategy_registry.cpp.
@@ -30,8 +33,7 @@ std::span<const StrategyEntry> strategy_registry();
 /// @throws Error{kInvalidArgument} listing the known names if there is no such strategy.
 const StrategyEntry& strategy_entry(std::string_view name);
 
-/// Validates options and creates the strategy. block_size falls back to facts.block_size before
-/// its declared default.
+/// Validates options and creates the strategy.
 std::unique_ptr<const Strategy> create_strategy(std::string_view name,
                                                 const ModelFacts& facts,
                                                 OptionValues given);

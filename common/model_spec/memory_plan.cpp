@@ -10,7 +10,8 @@ namespace {
 std::int64_t layer_elements(const ModelSpec& spec, const RankShard& shard) {
   const std::int64_t hidden = spec.hidden_size;
   const std::int64_t qkv_rows = shard.q.size() + 2 * shard.kv.size();
-  std::int64_t elements = hidden * (qkv_rows + shard.q.size() + 3 * shard.intermediate.size());
+  std::int64_t elements =
+      hidden * (qkv_rows + shard.attention.size() + 3 * shard.intermediate.size());
   elements += 2 * hidden;  // norms
   if (spec.qk_norm) elements += 2 * std::int64_t{spec.head_dim};
   if (spec.qkv_bias) elements += qkv_rows;

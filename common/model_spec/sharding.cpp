@@ -4,17 +4,15 @@
 #include <string>
 
 #include "common/base/error.h"
+#include "common/tensor/padding.h"
 
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kDimensionPad = 16;
-constexpr std::int64_t kVocabPad = 128;
-
 bool is_legal(const ModelSpec& spec, std::int32_t tp) {
   if (spec.num_q_heads % tp != 0) return false;
   if (spec.num_kv_heads % tp != 0 && tp % spec.num_kv_heads != 0) return false;
-  return tp == 1 || spec.q_size() % kDimensionPad == 0;
+  return tp == 1 || padded_reduction(spec.q_size()) == spec.q_size();
 }
 
 IndexRange part_of(std::int64_t padded, std::int32_t rank, std::int32_t tp) {
@@ -51,11 +49,12 @@ RankShard shard_of(const ModelSpec& spec, std::int32_t rank, std::int32_t tp) {
   shard.num_kv_heads = std::max(1, spec.num_kv_heads / tp);
   shard.first_kv_head = static_cast<std::int32_t>(std::int64_t{rank} * spec.num_kv_heads / tp);
   shard.q = part_of(spec.q_size(), rank, tp);
+  shard.attention = part_of(padded_reduction(spec.q_size()), rank, tp);
   const std::int64_t head_dim = spec.head_dim;
   shard.kv = {shard.first_kv_head * head_dim,
               (shard.first_kv_head + shard.num_kv_heads) * head_dim};
-  shard.intermediate = part_of(round_up(spec.intermediate_size, kDimensionPad), rank, tp);
-  shard.vocab = part_of(round_up(spec.vocab_size, kVocabPad), rank, tp);
+  shard.intermediate = part_of(padded_reduction(spec.intermediate_size), rank, tp);
+  shard.vocab = part_of(padded_vocabulary(spec.vocab_size), rank, tp);
   return shard;
 }
 

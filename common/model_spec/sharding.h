@@ -16,26 +16,20 @@ struct IndexRange {
   bool operator==(const IndexRange&) const = default;
 };
 
-/// What one rank of a tensor-parallel group holds. Ranges are in padded coordinates: the
-/// intermediate dimension is padded with zeros to a multiple of 16, the vocabulary with -inf to one
-/// of 128, and both are cut into eight equal parts of which a rank holds 8 / tp neighbours. So the
-/// end of a range may lie beyond the real size.
+/// What one rank of a tensor-parallel group holds. Dimensions that ranks sum over are padded
+/// (common/tensor/padding.h), so the end of a range may lie beyond the real size.
 struct RankShard {
   std::int32_t rank = 0;
   std::int32_t tp = 1;
   std::int32_t num_q_heads = 0;
   std::int32_t num_kv_heads = 0;  ///< At least 1: with fewer KV heads than ranks they are copied.
   std::int32_t first_kv_head = 0;
-  IndexRange q;             ///< Rows of q_proj, columns of o_proj: whole heads.
+  IndexRange q;             ///< Rows of q_proj: whole heads.
+  IndexRange attention;     ///< Columns of o_proj: q, padded.
   IndexRange kv;            ///< Rows of k_proj and v_proj: whole heads.
   IndexRange intermediate;  ///< Rows of gate and up, columns of down.
   IndexRange vocab;         ///< Rows of the embedding and of the head.
 };
-
-/// `value` rounded up to a multiple of `multiple`.
-constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 /// The degrees of {1, 2, 4, 8} at which this model can run: query heads divisible by tp, and KV
 /// heads divisible by tp or tp by KV heads. Beyond tp 1, num_q_heads * head_dim must also be a

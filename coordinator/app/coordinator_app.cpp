@@ -74,7 +74,6 @@ EngineOptions engine_options(const ServerConfig& config) {
   options.max_running_requests = config.max_running_requests;
   options.max_waiting_requests = config.max_waiting_requests;
   options.max_step_rows = config.max_step_rows;
-  options.max_span_rows = config.max_step_rows;  // the workspace of the ranks: ClusterOptions
   options.prefix_cache = config.prefix_cache;
   return options;
 }
@@ -138,14 +137,19 @@ class StopSignals {
 /// The coordinator while it runs; owned by main.
 class Coordinator {
  public:
-  Coordinator(const ServerConfig& config, const CoordinatorEnvironment& environment)
-      : Coordinator(config, environment, load_served_model(config)) {}
+  /// @param signals  Made before anything else: threads inherit the blocked signals, and one that
+  ///                 comes while the model is read ends the server in order.
+  Coordinator(const ServerConfig& config,
+              const CoordinatorEnvironment& environment,
+              StopSignals& signals)
+      : Coordinator(config, environment, signals, load_served_model(config)) {}
 
   int run() {
     engine_.start();
     frontend_.start(engine_, [this] { return engine_.metrics(); });
     spdlog::info("serving on http://{}:{}, workers join at {}", config_.host, frontend_.port(),
                  engine_.endpoint());
+    if (link_) link_->tell_listening(engine_.endpoint(), frontend_.port());
     int exit_code = wait_for_end();
     if (exit_code == 0) exit_code = drain();
     if (exit_code == kExitInternal) {
@@ -160,9 +164,11 @@ class Coordinator {
  private:
   Coordinator(const ServerConfig& config,
               const CoordinatorEnvironment& environment,
+              StopSignals& signals,
               ServedModel model)
       : config_(config),
         exits_on_rank_loss_(environment.exits_on_rank_loss),
+        signals_(signals),
         wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
         frontend_(frontend_options(config, model), clock_),
         engine_(engine_options(config),
@@ -225,7 +231,7 @@ class Coordinator {
 
   const ServerConfig& config_;
   bool exits_on_rank_loss_;
-  StopSignals signals_;  // first: threads inherit the blocked signals
+  StopSignals& signals_;
   SystemClock clock_;
   int wake_;
   std::atomic<int> exit_code_ = 0;
@@ -237,7 +243,8 @@ class Coordinator {
 }  // namespace
 
 int run_coordinator(const ServerConfig& config, const CoordinatorEnvironment& environment) {
-  return Coordinator(config, environment).run();
+  StopSignals signals;
+  return Coordinator(config, environment, signals).run();
 }
 
 }  // namespace tessera

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iomanip>
 #include <iostream>
 #include <iterator>
 #include <string_view>
@@ -6,6 +7,8 @@
 #include "common/base/error.h"
 #include "common/config/config.h"
 #include "coordinator/cli/check_config.h"
+#include "coordinator/cli/generate/generate_command.h"
+#include "coordinator/cli/serve/serve_command.h"
 
 namespace {
 
@@ -16,15 +19,16 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
-    {"check-config", "prints the resolved configuration and the memory plan",
-     &tessera::run_check_config},
+    {"serve", "serves a model over HTTP: coordinator and ranks", &tessera::run_serve_command},
+    {"generate", "answers one prompt on the terminal", &tessera::run_generate_command},
+    {"check-config", "prints configuration and memory plan", &tessera::run_check_config},
 };
 
 void print_help(std::ostream& out) {
   out << "tessera " << tessera::version() << ": serves block-diffusion language models\n\n"
       << "Usage: tessera COMMAND [arguments], tessera COMMAND --help\n\nCommands:\n";
   for (const Command& command : kCommands) {
-    out << "  " << command.name << "  " << command.summary << "\n";
+    out << "  " << std::left << std::setw(14) << command.name << command.summary << "\n";
   }
 }
 

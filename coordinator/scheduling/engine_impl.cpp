@@ -15,12 +15,13 @@ std::int32_t max_kv_tokens_of(const Sequence& sequence, const StrategyTraits& tr
   return (sequence.limit + unit - 1) / unit * unit;
 }
 
-/// Rows of the longest piece that the scheduler cannot make shorter.
-std::int32_t max_uncut_rows(const Strategy& strategy, const Sequence& sequence) {
-  const StrategyTraits& traits = strategy.traits();
-  const bool is_prompt_whole = traits.chunk_quantum == 0;
-  return std::max(traits.max_buffer_rows,
-                  is_prompt_whole ? strategy.plan(sequence).num_rows() : traits.chunk_quantum);
+/// Most rows of the request that no scheduler may cut into smaller pieces.
+std::int32_t max_uncut_rows(const RequestRecord& record) {
+  const StrategyTraits& traits = record.traits();
+  if (traits.chunk_quantum > 0) return std::max(traits.chunk_quantum, traits.max_buffer_rows);
+  // The prompt's step is the largest: a rebuild forwards no more.
+  const Span first = record.request.strategy->plan(record.sequence);
+  return std::max(first.num_rows(), traits.max_buffer_rows);
 }
 
 }  // namespace
@@ -34,8 +35,6 @@ Engine::Impl::Impl(const EngineOptions& options, const Clock& clock)
                   options.max_waiting_requests, ", at least 0");
   TESSERA_REQUIRE(options.max_step_rows >= 1, "max_step_rows ", options.max_step_rows,
                   ", at least 1");
-  TESSERA_REQUIRE(options.max_span_rows >= options.max_step_rows, "max_span_rows ",
-                  options.max_span_rows, ", at least max_step_rows ", options.max_step_rows);
 }
 
 void Engine::Impl::submit(SequenceRequest request) {
@@ -60,10 +59,10 @@ void Engine::Impl::submit(SequenceRequest request) {
                     options_.page_size);
     record->sequence =
         own.strategy->start(std::move(own.prompt), own.sampling, own.limits, /*cached_len=*/0);
-    const std::int32_t rows = max_uncut_rows(*own.strategy, record->sequence);
-    TESSERA_REQUIRE(rows <= options_.max_span_rows, "a step of this request takes ", rows,
-                    " rows that cannot be cut, but the ranks have room for ",
-                    options_.max_span_rows, "; ask for fewer or smaller blocks at a time");
+    const std::int32_t uncut = max_uncut_rows(*record);
+    TESSERA_REQUIRE(uncut <= options_.max_step_rows, "the request needs ", uncut,
+                    " rows in one step, which its strategy forbids to cut, but max_step_rows is ",
+                    options_.max_step_rows, "; shorten the prompt or use smaller blocks");
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kInvalidArgument) throw;
     return refuse(own, {FailureReason::kInvalid, error.what()});

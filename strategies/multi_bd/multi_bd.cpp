@@ -9,13 +9,8 @@ namespace tessera {
 MultiBd::MultiBd(const ModelFacts& facts,
                  const StrategyOptions& options,
                  const BufferParity& parity)
-    : decoding_(block_buffer_rules(facts, options, parity), acceptance_rules(options)) {
-  const BlockBufferRules& rules = decoding_.buffer().rules();
-  traits_ = {.block_size = rules.block_size,
-             .max_buffer_rows = rules.block_size * rules.buffer_size,
-             .chunk_quantum = rules.block_size,
-             .prefix_rule = PrefixRule{MaskKind::kBlockCausal, rules.block_size}};
-}
+    : decoding_(block_buffer_rules(facts, options, parity), acceptance_rules(options)),
+      traits_(block_causal_traits(decoding_.buffer().rules())) {}
 
 std::int32_t MultiBd::reusable_prefix_len(std::int32_t prompt_len) const {
   return decoding_.buffer().reusable_prefix_len(prompt_len);

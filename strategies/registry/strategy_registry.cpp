@@ -6,6 +6,11 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "strategies/d2f/d2f.h"
+#include "strategies/diffusion_gemma/diffusion_gemma.h"
+#include "strategies/dmax/dmax.h"
+#include "strategies/edit/edit.h"
+#include "strategies/fast_dllm_v2/fast_dllm_v2.h"
 #include "strategies/multi_bd/multi_bd.h"
 
 namespace tessera {
@@ -14,7 +19,8 @@ namespace tessera {
 // static registrar inside a static library is dropped by the linker.
 std::span<const StrategyEntry> strategy_registry() {
   static const StrategyEntry kStrategies[] = {
-      multi_bd_entry(),
+      multi_bd_entry(), edit_entry(),         dmax_entry(),
+      d2f_entry(),      fast_dllm_v2_entry(), diffusion_gemma_entry(),
   };
   return kStrategies;
 }
@@ -40,7 +46,7 @@ std::unique_ptr<const Strategy> create_strategy(std::string_view name,
   TESSERA_REQUIRE(refusal.empty(), "strategy '", name, "' cannot decode this model: ", refusal);
   const bool has_blocks = std::any_of(entry.options.begin(), entry.options.end(),
                                       [](const auto& spec) { return spec.name == "block_size"; });
-  if (has_blocks && facts.block_size.has_value()) {
+  if (has_blocks && entry.takes_models_block && facts.block_size.has_value()) {
     given.try_emplace("block_size", std::int64_t{*facts.block_size});
   }
   return entry.create(facts, StrategyOptions(entry.options, given));

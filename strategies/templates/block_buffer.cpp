@@ -28,6 +28,11 @@ std::string refusal_without_mask(const ModelFacts& facts) {
   return {};
 }
 
+std::string refusal_of_shifted(const ModelFacts& facts) {
+  if (facts.shifted) return "it predicts a token from the row to its left (shifted)";
+  return refusal_without_mask(facts);
+}
+
 std::int32_t BlockBuffer::reusable_prefix_len(std::int32_t prompt_len) const {
   const std::int32_t complete = round_down(prompt_len, rules_.block_size);
   const bool last_row_is_measured = rules_.shifted && complete == prompt_len;
@@ -56,17 +61,23 @@ void BlockBuffer::append_block(Sequence& sequence) const {
       sequence.buffer_start + static_cast<std::int32_t>(sequence.blocks.size()) * size;
   block.positions.end = block.positions.begin + size;
   block.index = block.positions.begin / size;
-  block.editable = {std::max(block.positions.begin, sequence.prompt_len),
-                    std::min(block.positions.end, sequence.limit)};
+  // Empty where the whole block lies in the prompt or beyond the limit.
+  block.editable = {std::clamp(sequence.prompt_len, block.positions.begin, block.positions.end),
+                    std::clamp(sequence.limit, block.positions.begin, block.positions.end)};
   block.num_masked = block.editable.size();
-  sequence.tokens.resize(static_cast<std::size_t>(block.positions.end), rules_.mask_id);
+  const Position num_tokens = std::max(end_of_tokens(sequence), block.positions.end);
+  sequence.tokens.resize(static_cast<std::size_t>(num_tokens), rules_.mask_id);
   sequence.blocks.push_back(block);
 }
 
-void BlockBuffer::prepare(Sequence& sequence) const {
+void BlockBuffer::age(Sequence& sequence) const {
   for (Block& block : sequence.blocks) {
     if (block.phase == BlockPhase::kActive) ++block.total_steps;
   }
+}
+
+void BlockBuffer::prepare(Sequence& sequence) const {
+  age(sequence);
   if (rules_.revisable) sequence.eos_written = eos_written(sequence);
   if (may_activate(sequence)) append_block(sequence);
 }
@@ -147,9 +158,13 @@ void BlockBuffer::write(Sequence& sequence,
 void BlockBuffer::advance(Sequence& sequence, StepOutcome& outcome) const {
   commit_stored(sequence, outcome);
   mark_complete(sequence, outcome);
-  const Position now = frontier(sequence);
-  end_step(sequence, now, eos_horizon(sequence, now));
+  end_step(sequence);
   if (!sequence.finish.has_value()) prepare(sequence);
+}
+
+void BlockBuffer::end_step(Sequence& sequence) const {
+  const Position now = frontier(sequence);
+  tessera::end_step(sequence, now, eos_horizon(sequence, now));
 }
 
 void BlockBuffer::commit_stored(Sequence& sequence, StepOutcome& outcome) const {

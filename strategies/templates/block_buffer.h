@@ -104,11 +104,21 @@ class BlockBuffer {
   /// Everything after the writes, see above.
   void advance(Sequence& sequence, StepOutcome& outcome) const;
 
+  // The parts of start() and advance() that buffers with other rules of activation and commit use.
+
+  /// The next slot of the buffer becomes an active block.
+  void append_block(Sequence& sequence) const;
+
+  /// Counts the step, moves the frontier and checks the finish rules.
+  void end_step(Sequence& sequence) const;
+
+  /// Active blocks age by one step.
+  void age(Sequence& sequence) const;
+
   /// Rows [begin, end) again, stored, block-causal, nothing measured. None if the range is empty.
   std::vector<Span> restore(const Sequence& sequence, Position begin, Position end) const;
 
  private:
-  void append_block(Sequence& sequence) const;
   void prepare(Sequence& sequence) const;
   bool may_activate(const Sequence& sequence) const;
   bool eos_written(const Sequence& sequence) const;
@@ -123,5 +133,8 @@ class BlockBuffer {
 
 /// Why a model cannot be decoded over mask tokens; empty if it can.
 std::string refusal_without_mask(const ModelFacts& facts);
+
+/// The same for strategies that also need the token of a position from its own row.
+std::string refusal_of_shifted(const ModelFacts& facts);
 
 }  // namespace tessera

@@ -7,7 +7,9 @@ namespace {
 
 constexpr std::string_view kForceRules[] = {"gated", "always"};
 
-OptionSpec share(std::string_view name, double default_value, std::string_view help) {
+}  // namespace
+
+OptionSpec share_option(std::string_view name, double default_value, std::string_view help) {
   return {.name = name,
           .type = OptionType::kNumber,
           .default_value = default_value,
@@ -16,46 +18,53 @@ OptionSpec share(std::string_view name, double default_value, std::string_view h
           .help = help};
 }
 
-}  // namespace
+OptionSpec integer_option(std::string_view name,
+                          std::int64_t default_value,
+                          std::int64_t minimum,
+                          std::int64_t maximum,
+                          std::string_view help) {
+  return {.name = name,
+          .type = OptionType::kInteger,
+          .default_value = default_value,
+          .minimum = static_cast<double>(minimum),
+          .maximum = static_cast<double>(maximum),
+          .help = help};
+}
 
 OptionSpec block_size_option() {
-  return {.name = "block_size",
-          .type = OptionType::kInteger,
-          .default_value = std::int64_t{32},
-          .minimum = 1,
-          .maximum = 4096,
-          .help = "Tokens per block (B). Must be the model's own for good text."};
+  return integer_option("block_size", 32, 1, 4096,
+                        "Tokens per block (B). Must be the model's own for good text.");
 }
 
 OptionSpec buffer_size_option() {
-  return {.name = "buffer_size",
-          .type = OptionType::kInteger,
-          .default_value = std::int64_t{4},
-          .minimum = 1,
-          .maximum = 64,
-          .help = "Most blocks of a sequence in flight (K). 1 decodes block after block."};
+  return integer_option("buffer_size", 4, 1, 64,
+                        "Most blocks of a sequence in flight (K). 1 decodes block after block.");
 }
 
 OptionSpec add_block_threshold_option() {
-  OptionSpec spec = share("add_block_threshold", 0.1,
-                          "Share of the last block that is filled before the next one starts.");
+  OptionSpec spec =
+      share_option("add_block_threshold", 0.1,
+                   "Share of the last block that is filled before the next one starts.");
   spec.minimum_excluded = true;
   return spec;
 }
 
 OptionSpec token_stability_threshold_option() {
-  return share("token_stability_threshold", 0.0,
-               "Share of the last block's tokens that did not change before the next one starts.");
+  return share_option(
+      "token_stability_threshold", 0.0,
+      "Share of the last block's tokens that did not change before the next one starts.");
 }
 
 OptionSpec semi_complete_threshold_option() {
-  return share("semi_complete_threshold", 0.9,
-               "Share of a block that is filled before its successor is forced to progress.");
+  return share_option(
+      "semi_complete_threshold", 0.9,
+      "Share of a block that is filled before its successor is forced to progress.");
 }
 
 OptionSpec accept_threshold_option() {
-  return share("accept_threshold", 0.9,
-               "Confidence above which a token is accepted. Lower is faster and less accurate.");
+  return share_option(
+      "accept_threshold", 0.9,
+      "Confidence above which a token is accepted. Lower is faster and less accurate.");
 }
 
 OptionSpec force_rule_option() {
@@ -80,6 +89,13 @@ BlockBufferRules block_buffer_rules(const ModelFacts& facts,
   rules.token_stability_threshold = options.number("token_stability_threshold");
   rules.parity = parity;
   return rules;
+}
+
+StrategyTraits block_causal_traits(const BlockBufferRules& rules) {
+  return {.block_size = rules.block_size,
+          .max_buffer_rows = rules.block_size * rules.buffer_size,
+          .chunk_quantum = rules.block_size,
+          .prefix_rule = PrefixRule{MaskKind::kBlockCausal, rules.block_size}};
 }
 
 AcceptanceRules acceptance_rules(const StrategyOptions& options) {

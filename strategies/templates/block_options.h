@@ -1,10 +1,22 @@
 #pragma once
 
+#include <string_view>
+
 #include "strategies/strategy_options.h"
 #include "strategies/templates/block_buffer.h"
 #include "strategies/templates/threshold_acceptance.h"
 
 namespace tessera {
+
+/// Declares a number in [0, 1].
+OptionSpec share_option(std::string_view name, double default_value, std::string_view help);
+
+/// Declares an integer in [minimum, maximum].
+OptionSpec integer_option(std::string_view name,
+                          std::int64_t default_value,
+                          std::int64_t minimum,
+                          std::int64_t maximum,
+                          std::string_view help);
 
 // Options that several strategies over mask tokens take, one declaration each.
 OptionSpec block_size_option();
@@ -19,6 +31,9 @@ OptionSpec force_rule_option();
 BlockBufferRules block_buffer_rules(const ModelFacts& facts,
                                     const StrategyOptions& options,
                                     const BufferParity& parity);
+
+/// Traits of block-causal strategies over that buffer, whose prefixes are shared.
+StrategyTraits block_causal_traits(const BlockBufferRules& rules);
 
 /// From accept_threshold, semi_complete_threshold and force_rule.
 AcceptanceRules acceptance_rules(const StrategyOptions& options);

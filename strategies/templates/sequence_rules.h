@@ -1,7 +1,9 @@
 #pragma once
 
+#include <any>
 #include <vector>
 
+#include "common/base/error.h"
 #include "common/decoding/sequence.h"
 
 namespace tessera {
@@ -18,6 +20,14 @@ Measure choice_at(const Sequence& sequence, Position row, Position position, std
 
 /// Greedy choice whatever the temperature.
 Measure greedy_at(Position row, Position position, std::int32_t step);
+
+/// What a strategy keeps in Sequence::extra; const for a const sequence.
+template <typename State, typename S>
+auto& extra_of(S& sequence) {
+  auto* state = std::any_cast<State>(&sequence.extra);
+  TESSERA_CHECK(state != nullptr, "the sequence was started by another strategy");
+  return *state;
+}
 
 bool is_eos(const Sequence& sequence, TokenId token);
 

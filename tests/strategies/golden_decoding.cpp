@@ -4,6 +4,11 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "strategies/d2f/d2f.h"
+#include "strategies/diffusion_gemma/diffusion_gemma.h"
+#include "strategies/dmax/dmax.h"
+#include "strategies/edit/edit.h"
+#include "strategies/fast_dllm_v2/fast_dllm_v2.h"
 #include "strategies/multi_bd/multi_bd.h"
 
 namespace tessera {
@@ -21,20 +26,42 @@ BufferParity parity_of(const nlohmann::json& options) {
   parity.cut_tail_rows = options.at("tail_rows") == "cut";
   if (options.at("eos_rule") == "filled") parity.eos_rule = EosRule::kFilled;
   if (options.at("eos_rule") == "valid_blocks") parity.eos_rule = EosRule::kValidBlocks;
+  parity.commits_recipes = options.at("dmax_commit") == "merged";
   return parity;
 }
 
 }  // namespace
 
 std::unique_ptr<const Strategy> strategy_of(const Golden& golden) {
-  TESSERA_REQUIRE(golden.strategy == "multi_bd", "no goldens are replayed for ", golden.strategy);
   const StrategyEntry& entry = strategy_entry(golden.strategy);
   OptionValues given;
   for (const OptionSpec& spec : entry.options) {
     given[std::string(spec.name)] = option_value(golden.options.at(spec.name));
   }
-  return std::make_unique<MultiBd>(golden.facts, StrategyOptions(entry.options, given),
-                                   parity_of(golden.options));
+  const StrategyOptions options(entry.options, given);
+  const nlohmann::json& all = golden.options;
+  const BufferParity parity = parity_of(all);
+  if (golden.strategy == "multi_bd") {
+    return std::make_unique<MultiBd>(golden.facts, options, parity);
+  }
+  if (golden.strategy == "d2f") {
+    return std::make_unique<D2f>(golden.facts, options,
+                                 D2fParity{parity, all.at("d2f_mask") == "static"});
+  }
+  if (golden.strategy == "edit") return std::make_unique<Edit>(golden.facts, options, parity);
+  if (golden.strategy == "dmax") {
+    return std::make_unique<Dmax>(golden.facts, options,
+                                  DmaxParity{parity, !all.at("dmax_fast_path").get<bool>()});
+  }
+  if (golden.strategy == "fast_dllm_v2") {
+    return std::make_unique<FastDllmV2>(
+        golden.facts, options, FastDllmV2Parity{parity, all.at("seed_first_block").get<bool>()});
+  }
+  TESSERA_REQUIRE(golden.strategy == "diffusion_gemma", "no goldens are replayed for ",
+                  golden.strategy);
+  return std::make_unique<DiffusionGemma>(
+      golden.facts, options,
+      DiffusionGemmaParity{all.at("gemma_stop") == "reference", all.at("gemma_tail") == "valid"});
 }
 
 std::vector<Golden> goldens_of(const std::string& strategy, const std::string& file) {

@@ -8,17 +8,18 @@
 namespace tessera {
 namespace {
 
-ModelFacts facts_with_mask() {
+ModelFacts facts_for_all() {
   ModelFacts facts;
   facts.vocab_size = 64;
   facts.tokenizer_size = 60;
   facts.mask_id = 59;
+  facts.canvas_length = 8;
   return facts;
 }
 
 std::string message_of(const OptionValues& given, std::string_view strategy) {
   try {
-    create_strategy(strategy, facts_with_mask(), given);
+    create_strategy(strategy, facts_for_all(), given);
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
     return error.what();
@@ -84,10 +85,29 @@ TEST(StrategyRegistryTest, AnUnknownStrategyIsRefusedWithTheKnownOnes) {
   EXPECT_ERROR(strategy_entry("autoregressive"), kInvalidArgument);
 }
 
-TEST(StrategyRegistryTest, AModelWithoutAMaskIsRefused) {
-  ModelFacts facts = facts_with_mask();
+TEST(StrategyRegistryTest, AModelThatAStrategyCannotDecodeIsRefused) {
+  ModelFacts facts = facts_for_all();
   facts.mask_id.reset();
-  EXPECT_ERROR(create_strategy("multi_bd", facts, {}), kInvalidArgument);
+  for (const char* name : {"multi_bd", "d2f", "edit", "dmax", "fast_dllm_v2"}) {
+    EXPECT_ERROR(create_strategy(name, facts, {}), kInvalidArgument);
+  }
+  facts = facts_for_all();
+  facts.shifted = true;
+  for (const char* name : {"edit", "dmax"}) {
+    EXPECT_ERROR(create_strategy(name, facts, {}), kInvalidArgument);
+  }
+  facts.canvas_length.reset();
+  EXPECT_ERROR(create_strategy("diffusion_gemma", facts, {}), kInvalidArgument);
+}
+
+TEST(StrategyRegistryTest, ADualCacheIsAsWideAsTheModelsBlock) {
+  ModelFacts facts = facts_for_all();
+  facts.block_size = 32;
+  EXPECT_NO_THROW(create_strategy("fast_dllm_v2", facts, {}));  // 4 sub-blocks of 8
+  EXPECT_NO_THROW(create_strategy(
+      "fast_dllm_v2", facts, {{"block_size", std::int64_t{16}}, {"buffer_size", std::int64_t{2}}}));
+  EXPECT_ERROR(create_strategy("fast_dllm_v2", facts, {{"buffer_size", std::int64_t{2}}}),
+               kInvalidArgument);
 }
 
 }  // namespace

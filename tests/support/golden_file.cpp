@@ -179,6 +179,17 @@ std::string goldens_dir() {
   return given != nullptr ? given : TESSERA_SOURCE_DIR "/tests/golden/decoding";
 }
 
+std::string trained_goldens_dir() {
+  const char* given = std::getenv("TESSERA_GOLDENS_DIR");
+  return given != nullptr ? std::string(given) + "/trained"
+                          : TESSERA_SOURCE_DIR "/tests/golden/trained";
+}
+
+std::string checkpoint_dir(const std::string& name) {
+  const char* given = std::getenv("TESSERA_MODELS_DIR");
+  return (given != nullptr ? std::string(given) : TESSERA_SOURCE_DIR "/deploy/models") + "/" + name;
+}
+
 std::vector<Golden> read_goldens(const std::string& path) {
   std::vector<Golden> goldens;
   std::istringstream lines(read_text(path));

@@ -80,6 +80,13 @@ struct Golden {
 /// Directory of the goldens: $TESSERA_GOLDENS_DIR, else the copy in this repository.
 std::string goldens_dir();
 
+/// Directory of the goldens of trained checkpoints: $TESSERA_GOLDENS_DIR/trained, else the copy in
+/// this repository.
+std::string trained_goldens_dir();
+
+/// Directory of a trained checkpoint: $TESSERA_MODELS_DIR/<name>, else the copy in this repository.
+std::string checkpoint_dir(const std::string& name);
+
 /// Reads a JSON-lines file of goldens, gzip-compressed or plain.
 /// @throws Error{kInvalidArgument} naming the path if it cannot be read.
 std::vector<Golden> read_goldens(const std::string& path);

@@ -34,7 +34,8 @@ class TensorSource {
   /// Elements [range.begin, range.end) of the vector `name` as fp32, zero beyond its end.
   virtual std::vector<float> read_vector(const std::string& name, IndexRange range) = 0;
 
-  /// Whether every element is a bf16 value, so that packing as bf16 loses nothing.
+  /// Whether the tensor is stored in a type that guarantees every element to be a bf16 value, so
+  /// that packing as bf16 loses nothing.
   virtual bool is_bf16(const std::string& name) const = 0;
 
   /// Digest of names, shapes and types: equal for equal checkpoints (contents not read).

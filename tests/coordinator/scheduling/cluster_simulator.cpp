@@ -1,5 +1,6 @@
 #include "tests/coordinator/scheduling/cluster_simulator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/base/error.h"
@@ -24,6 +25,7 @@ void ClusterSimulator::draw_geometry() {
   facts_.tokenizer_size = 45;
   facts_.mask_id = 44;
   facts_.shifted = draw(2) == 0;
+  facts_.canvas_length = 1 + static_cast<std::int32_t>(draw(8));
   options_.page_size = kLargestBlock * static_cast<std::int32_t>(1 + draw(3));
   options_.max_running_requests = 1 + static_cast<std::int32_t>(draw(8));
   options_.max_waiting_requests = 100;
@@ -48,13 +50,7 @@ SequenceRequest ClusterSimulator::random_request() {
   for (std::uint32_t i = 0; i < tail; ++i) {
     request.prompt.push_back(static_cast<TokenId>(draw(45)));
   }
-  const std::int64_t block_size = std::int64_t{1} << draw(3);
-  const auto& entry =
-      strategy_registry()[draw(static_cast<std::uint32_t>(strategy_registry().size()))];
-  request.strategy = create_strategy(entry.name, facts_,
-                                     {{"block_size", block_size},
-                                      {"buffer_size", std::int64_t{1 + draw(4)}},
-                                      {"accept_threshold", 0.1 * draw(10)}});
+  request.strategy = random_strategy();
   request.sampling.temperature = draw(2) == 0 ? 0.0F : 0.8F;
   request.sampling.seed = draw(1000);
   request.limits.max_tokens = 1 + static_cast<std::int32_t>(draw(40));
@@ -65,6 +61,22 @@ SequenceRequest ClusterSimulator::random_request() {
     request.deadline = clock_.now() + std::chrono::milliseconds(draw(100));
   }
   return request;
+}
+
+std::unique_ptr<const Strategy> ClusterSimulator::random_strategy() {
+  const auto num_strategies = static_cast<std::uint32_t>(strategy_registry().size());
+  const StrategyEntry* entry = &strategy_registry()[draw(num_strategies)];
+  while (!entry->refusal(facts_).empty()) entry = &strategy_registry()[draw(num_strategies)];
+  OptionValues options{{"block_size", std::int64_t{1} << draw(3)},
+                       {"buffer_size", std::int64_t{2 + draw(3)}},
+                       {"accept_threshold", 0.1 * draw(10)},
+                       {"max_post_edit_steps", std::int64_t{4}},
+                       {"max_denoising_steps", std::int64_t{1 + draw(5)}}};
+  std::erase_if(options, [&](const auto& option) {
+    return std::ranges::find(entry->options, option.first, &OptionSpec::name) ==
+           entry->options.end();
+  });
+  return create_strategy(entry->name, facts_, options);
 }
 
 void ClusterSimulator::submit_one() {

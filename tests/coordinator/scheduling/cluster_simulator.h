@@ -40,6 +40,7 @@ class ClusterSimulator {
   std::uint64_t model_seed() const { return model_seed_; }
   std::int32_t page_size() const { return options_.page_size; }
   std::int32_t num_pages() const { return num_pages_; }
+  std::int32_t max_step_rows() const { return options_.max_step_rows; }
 
  private:
   struct Rank {
@@ -52,6 +53,7 @@ class ClusterSimulator {
   void draw_geometry();
   void submit_one();
   SequenceRequest random_request();
+  std::unique_ptr<const Strategy> random_strategy();
   void cancel_one();
   void lose_or_restore(ReplicaId id);
   void restore(ReplicaId id);

@@ -30,9 +30,19 @@ bool starts_with(const std::vector<TokenId>& tokens, const std::vector<TokenId>&
 }
 
 bool can_ever_fit(const ClusterSimulator& cluster, const SequenceRequest& request) {
-  const auto longest = static_cast<std::int32_t>(request.prompt.size()) + request.limits.max_tokens;
-  const std::int32_t block = request.strategy->traits().block_size;
-  const std::int32_t padded = (longest + block - 1) / block * block;
+  const StrategyTraits& traits = request.strategy->traits();
+  const auto prompt_len = static_cast<std::int32_t>(request.prompt.size());
+  if (std::max(traits.chunk_quantum, traits.max_buffer_rows) > cluster.max_step_rows())
+    return false;
+  if (traits.chunk_quantum == 0) {
+    const Sequence sequence =
+        request.strategy->start(request.prompt, request.sampling, request.limits, 0);
+    if (request.strategy->plan(sequence).num_rows() > cluster.max_step_rows()) return false;
+  }
+  const std::int32_t longest = prompt_len + request.limits.max_tokens;
+  const std::int32_t unit =
+      std::max(traits.block_size, traits.prefix_rule ? traits.prefix_rule->unit : 1);
+  const std::int32_t padded = (longest + unit - 1) / unit * unit;
   return padded <= cluster.num_pages() * cluster.page_size();
 }
 

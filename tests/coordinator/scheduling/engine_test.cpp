@@ -97,7 +97,7 @@ TEST(EngineTest, AnImpossibleRequestIsRefusedAloneAndSaysWhy) {
 // Ranks have room for so many rows of a step. A buffer cannot be cut.
 TEST(EngineTest, ABufferThatTheRanksHaveNoRoomForIsRefused) {
   EngineOptions options = options_of();
-  options.max_step_rows = options.max_span_rows = 16;
+  options.max_step_rows = 16;
   EngineDriver driver(options, 100);
   driver.engine.submit(driver.request(1, 30, 40, /*buffer_size=*/4));
   driver.engine.submit(driver.request(2, 30, 40, /*buffer_size=*/5));

@@ -1,9 +1,10 @@
+#include "tests/strategies/golden_decoding.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "strategies/strategy_registry.h"
-#include "tests/strategies/golden_decoding.h"
 #include "tests/support/golden_replay.h"
 #include "tests/support/span_runner.h"
 
@@ -12,10 +13,11 @@ namespace {
 
 constexpr float kTolerance = 1e-5F;  // confidences are printed with 9 digits
 
-class MultiBdGoldenTest : public ::testing::TestWithParam<std::string> {
+/// Every strategy of the registry, every golden file: the contract and the parity switches.
+class GoldenDecodingTest : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
   std::vector<Golden> goldens() const {
-    std::vector<Golden> all = goldens_of("multi_bd", GetParam());
+    std::vector<Golden> all = goldens_of(std::get<0>(GetParam()), std::get<1>(GetParam()));
     EXPECT_GE(all.size(), 4U);
     return all;
   }
@@ -32,6 +34,16 @@ std::vector<PositionRange> joined(const std::vector<PositionRange>& ranges) {
     }
   }
   return result;
+}
+
+// Residuals are printed with 9 digits of a double, which do not always name the nearest fp32.
+void take_residuals(const Span& span, Span& expected) {
+  ASSERT_EQ(span.recipes.size(), expected.recipes.size());
+  for (std::size_t i = 0; i < span.recipes.size(); ++i) {
+    float& residual = expected.recipes[i].recipe.residual;
+    EXPECT_NEAR(span.recipes[i].recipe.residual, residual, 1e-6);
+    residual = span.recipes[i].recipe.residual;
+  }
 }
 
 void expect_blocks(const Sequence& sequence, const GoldenStep& step) {
@@ -57,7 +69,7 @@ void expect_outcome(const StepOutcome& outcome, const Sequence& sequence, const 
 }
 
 // No model at all: what the oracle measured is fed back, every step must be the oracle's.
-TEST_P(MultiBdGoldenTest, FollowsTheTraceWhenItsMeasurementsAreFedBack) {
+TEST_P(GoldenDecodingTest, FollowsTheTraceWhenItsMeasurementsAreFedBack) {
   for (const Golden& golden : goldens()) {
     SCOPED_TRACE(golden.id);
     const auto strategy = strategy_of(golden);
@@ -71,6 +83,7 @@ TEST_P(MultiBdGoldenTest, FollowsTheTraceWhenItsMeasurementsAreFedBack) {
       Span span = strategy->plan(sequence);
       Span expected = replay.span(step);
       span.stores = joined(span.stores);
+      take_residuals(span, expected);
       ASSERT_EQ(span, expected);
       const StepOutcome outcome =
           strategy->apply(sequence, strategy->plan(sequence), recorded_measurements(step));
@@ -108,31 +121,39 @@ void expect_decoded(const Decoded& decoded, const Golden& golden) {
 }
 
 // Real plans over real pages against the hash model, whole and in chunks.
-TEST_P(MultiBdGoldenTest, DecodesTheSameEndToEnd) {
+TEST_P(GoldenDecodingTest, DecodesTheSameEndToEnd) {
   for (const Golden& golden : goldens()) {
     SCOPED_TRACE(golden.id);
     const auto strategy = strategy_of(golden);
     const std::int32_t block = strategy->traits().block_size;
     SpanRunner whole(golden.facts, golden.hash_seed, /*page_size=*/block, golden.measure_rules());
     expect_decoded(decode(*strategy, golden, [&](const Span& s) { return whole.run(s); }), golden);
-
-    SpanRunner pieces(golden.facts, golden.hash_seed, 3 * block, golden.measure_rules());
-    const auto run = [&](const Span& s) { return pieces.run_in_pieces(s, block); };
-    expect_decoded(decode(*strategy, golden, run), golden);
+    const std::int32_t quantum = strategy->traits().chunk_quantum;
+    if (quantum > 0) {
+      SpanRunner pieces(golden.facts, golden.hash_seed, 3 * block, golden.measure_rules());
+      const auto run = [&](const Span& s) { return pieces.run_in_pieces(s, quantum); };
+      expect_decoded(decode(*strategy, golden, run), golden);
+    }
     if (HasFailure()) return;
   }
 }
 
-// All K/V is lost before every third step and rebuilt: nothing may change, nothing is counted.
-TEST_P(MultiBdGoldenTest, DecodesTheSameWhenPagesAreLost) {
+// All K/V and all that workers keep is lost again and again, at growing distances because a canvas
+// begins anew, and rebuilt: nothing may change, nothing is counted.
+TEST_P(GoldenDecodingTest, DecodesTheSameWhenPagesAreLost) {
   for (const Golden& golden : goldens()) {
+    // Parity switches under which committed K/V is no function of the tokens.
+    if (golden.options.at("dmax_commit") == "merged") continue;
+    if (golden.options.at("d2f_mask") == "static") continue;
     SCOPED_TRACE(golden.id);
     const auto strategy = strategy_of(golden);
     SpanRunner runner(golden.facts, golden.hash_seed, strategy->traits().block_size,
                       golden.measure_rules());
     Sequence sequence = strategy->start(golden.prompt, golden.sampling(), golden.limits(), 0);
+    std::int32_t next_loss = 1;
     for (std::int32_t step = 0; !sequence.finish.has_value(); ++step) {
-      if (step % 3 == 2) {
+      if (step == next_loss) {
+        next_loss += 1 + next_loss / 2;
         runner.lose_pages();
         for (const Span& span : strategy->rebuild(sequence, /*cached_len=*/0)) {
           EXPECT_TRUE(runner.run(span).empty());
@@ -149,11 +170,21 @@ TEST_P(MultiBdGoldenTest, DecodesTheSameWhenPagesAreLost) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Files,
-                         MultiBdGoldenTest,
-                         ::testing::Values("state_machine.jsonl", "switches.jsonl"),
-                         [](const auto& file) {
-                           return file.param.substr(0, file.param.find('.'));
+std::vector<std::string> strategy_names() {
+  std::vector<std::string> names;
+  for (const StrategyEntry& entry : strategy_registry()) names.emplace_back(entry.name);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry,
+                         GoldenDecodingTest,
+                         ::testing::Combine(::testing::ValuesIn(strategy_names()),
+                                            ::testing::Values("state_machine.jsonl",
+                                                              "switches.jsonl")),
+                         [](const auto& strategy_and_file) {
+                           const std::string& file = std::get<1>(strategy_and_file.param);
+                           return std::get<0>(strategy_and_file.param) + "_" +
+                                  file.substr(0, file.find('.'));
                          });
 
 }  // namespace

@@ -1,0 +1,86 @@
+#include "strategies/d2f/d2f.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "strategies/templates/block_options.h"
+
+namespace tessera {
+
+D2f::D2f(const ModelFacts& facts, const StrategyOptions& options, const D2fParity& parity)
+    : decoding_(block_buffer_rules(facts, options, parity.buffer), acceptance_rules(options)),
+      keeps_prompt_mask_(parity.keeps_prompt_mask) {
+  const BlockBufferRules& rules = decoding_.buffer().rules();
+  traits_ = {.block_size = rules.block_size,
+             .max_buffer_rows = rules.block_size * rules.buffer_size,
+             .chunk_quantum = 0,
+             .prefix_rule = std::nullopt};
+}
+
+std::int32_t D2f::reusable_prefix_len(std::int32_t) const {
+  return 0;
+}
+
+Sequence D2f::start(std::vector<TokenId> prompt,
+                    const SamplingParams& sampling,
+                    const SequenceLimits& limits,
+                    Position cached_len) const {
+  return decoding_.buffer().start(std::move(prompt), sampling, limits, cached_len);
+}
+
+Span D2f::under_prompt_rule(const Sequence& sequence, Span span) const {
+  span.mask = MaskKind::kPromptFull;
+  span.prompt_len = sequence.prompt_len;
+  return span;
+}
+
+Span D2f::plan(const Sequence& sequence) const {
+  Span span = decoding_.plan(sequence);
+  const bool has_prompt = sequence.num_steps == 0 || keeps_prompt_mask_;
+  return has_prompt ? under_prompt_rule(sequence, std::move(span)) : span;
+}
+
+StepOutcome D2f::apply(Sequence& sequence,
+                       const Span& span,
+                       std::span<const Measurement> measurements) const {
+  return decoding_.apply(sequence, span, measurements);
+}
+
+// The complete blocks of the prompt saw all of the prompt, so all of it is forwarded and they are
+// kept; then the blocks behind them, a few at a time so that no forward is larger than a step.
+std::vector<Span> D2f::rebuild(Sequence& sequence, Position) const {
+  const BlockBuffer& buffer = decoding_.buffer();
+  const Position complete =
+      std::min(sequence.prompt_len / traits_.block_size * traits_.block_size, sequence.cached_len);
+  std::vector<Span> spans;
+  if (complete > 0) {
+    spans = buffer.restore(sequence, 0, sequence.prompt_len);
+    spans.front() = under_prompt_rule(sequence, std::move(spans.front()));
+    spans.front().stores = {{0, complete}};
+  }
+  for (Position begin = complete; begin < sequence.cached_len; begin += traits_.max_buffer_rows) {
+    const Position end = std::min(begin + traits_.max_buffer_rows, sequence.cached_len);
+    for (Span& span : buffer.restore(sequence, begin, end)) spans.push_back(std::move(span));
+  }
+  return spans;
+}
+
+StrategyEntry d2f_entry() {
+  static const OptionSpec kOptions[] = {
+      block_size_option(),
+      buffer_size_option(),
+      accept_threshold_option(),
+      add_block_threshold_option(),
+      semi_complete_threshold_option(),
+      token_stability_threshold_option(),
+      force_rule_option(),
+  };
+  return {.name = "d2f",
+          .summary = "Blocks in flight behind a prompt that is read bidirectionally.",
+          .options = kOptions,
+          .refusal = &refusal_without_mask,
+          .create = [](const ModelFacts& facts, const StrategyOptions& options)
+              -> std::unique_ptr<const Strategy> { return std::make_unique<D2f>(facts, options); }};
+}
+
+}  // namespace tessera

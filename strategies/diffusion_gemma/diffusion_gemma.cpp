@@ -1,0 +1,259 @@
+#include "strategies/diffusion_gemma/diffusion_gemma.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/base/philox.h"
+#include "strategies/templates/block_options.h"
+#include "strategies/templates/sequence_rules.h"
+
+namespace tessera {
+
+/// The canvas in progress. Before the first one, and while a final one is encoded, there is none.
+struct DiffusionGemma::Canvas {
+  bool is_open = false;
+  std::vector<TokenId> tokens;                ///< Input of the next denoising step.
+  std::int32_t step = 0;                      ///< Denoising steps done.
+  std::vector<std::vector<TokenId>> history;  ///< Greedy canvases of the last steps, oldest first.
+};
+
+DiffusionGemma::DiffusionGemma(const ModelFacts& facts,
+                               const StrategyOptions& options,
+                               const DiffusionGemmaParity& parity)
+    : parity_(parity),
+      canvas_len_(facts.canvas_length.value()),
+      tokenizer_size_(facts.tokenizer_size),
+      max_denoising_steps_(options.integer("max_denoising_steps")),
+      t_min_(options.number("t_min")),
+      t_max_(options.number("t_max")),
+      stability_threshold_(options.integer("stability_threshold")),
+      confidence_threshold_(options.number("confidence_threshold")),
+      entropy_bound_(options.number("entropy_bound")) {
+  // Canvases follow the prompt without a grid: K/V of every single position is causal.
+  traits_ = {.block_size = 1,
+             .max_buffer_rows = canvas_len_,
+             .chunk_quantum = 1,
+             .prefix_rule = PrefixRule{MaskKind::kCausal, 1}};
+}
+
+// No row of the prompt is measured, so cached pages may hold all of it.
+std::int32_t DiffusionGemma::reusable_prefix_len(std::int32_t prompt_len) const {
+  return prompt_len;
+}
+
+Sequence DiffusionGemma::start(std::vector<TokenId> prompt,
+                               const SamplingParams& sampling,
+                               const SequenceLimits& limits,
+                               Position cached_len) const {
+  Sequence sequence = new_sequence(std::move(prompt), sampling, limits);
+  TESSERA_CHECK(cached_len >= 0 && cached_len <= sequence.prompt_len, "cached_len ", cached_len,
+                " of a prompt of ", sequence.prompt_len);
+  sequence.cached_len = cached_len;
+  sequence.buffer_start = sequence.prompt_len;
+  sequence.extra = Canvas{};
+  if (cached_len == sequence.prompt_len) open_canvas(sequence);
+  return sequence;
+}
+
+void DiffusionGemma::open_canvas(Sequence& sequence) const {
+  Canvas canvas;
+  canvas.is_open = true;
+  canvas.tokens.resize(static_cast<std::size_t>(canvas_len_));
+  for (std::int32_t i = 0; i < canvas_len_; ++i) {
+    canvas.tokens[static_cast<std::size_t>(i)] =
+        uniform_token(sequence.sampling.seed, sequence.buffer_start + i, /*step=*/0,
+                      RandomStream::kCanvas, tokenizer_size_);
+  }
+  sequence.extra = std::move(canvas);
+}
+
+double DiffusionGemma::temperature(std::int32_t step) const {
+  const double left = std::max(0, max_denoising_steps_ - step);
+  return t_min_ + (t_max_ - t_min_) * left / max_denoising_steps_;
+}
+
+Span DiffusionGemma::encoder_rows(const Sequence& sequence, Position begin, Position end) const {
+  Span span;
+  span.first = begin;
+  span.tokens.assign(sequence.tokens.begin() + begin, sequence.tokens.begin() + end);
+  span.cache_len = begin;
+  span.mask = MaskKind::kCausal;
+  span.mask_block = canvas_len_;
+  span.stores = {{begin, end}};
+  return span;
+}
+
+Span DiffusionGemma::plan(const Sequence& sequence) const {
+  const Canvas& canvas = extra_of<Canvas>(sequence);
+  const auto num_tokens = static_cast<Position>(sequence.tokens.size());
+  if (!canvas.is_open) return encoder_rows(sequence, sequence.cached_len, num_tokens);
+  Span span;
+  span.first = sequence.buffer_start;
+  span.tokens = canvas.tokens;
+  span.self_conditioning = canvas.step > 0;
+  span.cache_len = sequence.buffer_start;
+  span.mask = MaskKind::kFull;
+  span.mask_block = canvas_len_;
+  for (Position q = span.first; q < span.end(); ++q) {
+    Measure measure = greedy_at(q, q, canvas.step);
+    measure.kind = MeasureKind::kCanvas;
+    measure.temperature = static_cast<float>(temperature(canvas.step));
+    measure.seed = sequence.sampling.seed;
+    span.measures.push_back(measure);
+  }
+  return span;
+}
+
+StepOutcome DiffusionGemma::apply(Sequence& sequence,
+                                  const Span& span,
+                                  std::span<const Measurement> measurements) const {
+  TESSERA_CHECK(measurements.size() == span.measures.size(), measurements.size(),
+                " measurements for ", span.measures.size(), " measures");
+  StepOutcome outcome;
+  if (extra_of<Canvas>(sequence).is_open) {
+    denoise(sequence, measurements, outcome);
+  } else {
+    sequence.cached_len = sequence.buffer_start = static_cast<Position>(sequence.tokens.size());
+    open_canvas(sequence);
+  }
+  const auto num_tokens = static_cast<Position>(sequence.tokens.size());
+  const Position frontier = std::min(num_tokens, sequence.limit);
+  end_step(sequence, frontier, /*eos_horizon=*/frontier);
+  return outcome;
+}
+
+void DiffusionGemma::denoise(Sequence& sequence,
+                             std::span<const Measurement> measured,
+                             StepOutcome& outcome) const {
+  Canvas& canvas = extra_of<Canvas>(sequence);
+  const std::int32_t num_counted =
+      parity_.ignores_rows_past_limit
+          ? std::min(canvas_len_, sequence.limit - sequence.buffer_start)
+          : canvas_len_;
+  const auto counted = measured.first(static_cast<std::size_t>(num_counted));
+  if (canvas.step + 1 >= max_denoising_steps_ || is_converged(canvas, counted)) {
+    outcome.to_cache.push_back(sequence.buffer_start);
+    for (const Measurement& m : measured) {
+      sequence.tokens.push_back(m.greedy_token);
+      outcome.writes.push_back({m.position, m.greedy_token, m.entropy});
+    }
+    sequence.extra = Canvas{};
+    return;
+  }
+  const std::vector<bool> is_accepted = accepted(counted);
+  for (std::size_t i = 0; i < measured.size(); ++i) {
+    const Measurement& m = measured[i];
+    if (i < is_accepted.size() && is_accepted[i]) {
+      canvas.tokens[i] = m.token;
+      outcome.writes.push_back({m.position, m.token, m.entropy});
+    } else {
+      canvas.tokens[i] = uniform_token(sequence.sampling.seed, m.position, canvas.step,
+                                       RandomStream::kRenoise, tokenizer_size_);
+    }
+  }
+  std::vector<TokenId> greedy;
+  for (const Measurement& m : counted) greedy.push_back(m.greedy_token);
+  canvas.history.push_back(std::move(greedy));
+  const auto kept = static_cast<std::size_t>(std::max(stability_threshold_, 1));
+  if (canvas.history.size() > kept) canvas.history.erase(canvas.history.begin());
+  ++canvas.step;
+}
+
+// Stable: the last greedy canvases equal this one. Confident: the mean entropy is low.
+bool DiffusionGemma::is_converged(const Canvas& canvas,
+                                  std::span<const Measurement> counted) const {
+  double sum = 0.0;
+  for (const Measurement& m : counted) sum += static_cast<double>(m.entropy);
+  const auto mean =
+      static_cast<double>(static_cast<float>(sum / static_cast<double>(counted.size())));
+  const bool is_confident =
+      parity_.counts_current_canvas ? mean <= confidence_threshold_ : mean < confidence_threshold_;
+  const auto needed = static_cast<std::size_t>(
+      parity_.counts_current_canvas ? std::max(stability_threshold_ - 1, 0) : stability_threshold_);
+  if (!is_confident || canvas.history.size() < needed) return false;
+  return std::all_of(canvas.history.end() - static_cast<std::ptrdiff_t>(needed),
+                     canvas.history.end(), [&](const std::vector<TokenId>& earlier) {
+                       return std::equal(earlier.begin(), earlier.end(), counted.begin(),
+                                         counted.end(), [](TokenId token, const Measurement& m) {
+                                           return token == m.greedy_token;
+                                         });
+                     });
+}
+
+// In ascending entropy, the leftmost first among equals, while the entropies before sum to at most
+// the bound; a negative bound accepts all.
+std::vector<bool> DiffusionGemma::accepted(std::span<const Measurement> counted) const {
+  std::vector<bool> is_accepted(counted.size(), entropy_bound_ < 0.0);
+  if (entropy_bound_ < 0.0) return is_accepted;
+  std::vector<std::size_t> order(counted.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return counted[a].entropy < counted[b].entropy;
+  });
+  double sum = 0.0;
+  for (const std::size_t i : order) {
+    if (sum > entropy_bound_) break;
+    is_accepted[i] = true;
+    sum += static_cast<double>(counted[i].entropy);
+  }
+  return is_accepted;
+}
+
+// What conditions a canvas is lost with its worker: the canvas begins again, and as everything in
+// it is a function of the seed, comes to the same tokens. Its steps are counted when they run
+// again.
+std::vector<Span> DiffusionGemma::rebuild(Sequence& sequence, Position cached_len) const {
+  const Canvas& canvas = extra_of<Canvas>(sequence);
+  if (canvas.is_open) {
+    sequence.num_steps -= canvas.step;
+    open_canvas(sequence);
+  }
+  if (cached_len >= sequence.cached_len) return {};
+  return {encoder_rows(sequence, cached_len, sequence.cached_len)};
+}
+
+StrategyEntry diffusion_gemma_entry() {
+  static const OptionSpec kOptions[] = {
+      integer_option("max_denoising_steps", 48, 1, 4096, "Most denoising steps of a canvas (S)."),
+      {.name = "t_min",
+       .type = OptionType::kNumber,
+       .default_value = 0.0,
+       .minimum = 0.0,
+       .maximum = 100.0,
+       .help = "Temperature that the schedule falls to."},
+      {.name = "t_max",
+       .type = OptionType::kNumber,
+       .default_value = 1.0,
+       .minimum = 0.0,
+       .maximum = 100.0,
+       .help = "Temperature of the first step."},
+      integer_option("stability_threshold", 2, 0, 4096,
+                     "Earlier steps whose greedy canvas must equal this one's."),
+      {.name = "confidence_threshold",
+       .type = OptionType::kNumber,
+       .default_value = 0.1,
+       .minimum = 0.0,
+       .maximum = 100.0,
+       .help = "Mean entropy (nats) below which a stable canvas is final."},
+      {.name = "entropy_bound",
+       .type = OptionType::kNumber,
+       .default_value = 1.0,
+       .minimum = -1.0,
+       .maximum = 1e6,
+       .help = "Sum of entropies (nats) of the positions accepted in a step. Negative: all."},
+  };
+  return {.name = "diffusion_gemma",
+          .summary = "Canvas after canvas is denoised from uniform noise until it is stable.",
+          .options = kOptions,
+          .refusal = [](const ModelFacts& facts) -> std::string {
+            return facts.canvas_length ? "" : "it has no canvas (canvas_length)";
+          },
+          .create = [](const ModelFacts& facts,
+                       const StrategyOptions& options) -> std::unique_ptr<const Strategy> {
+            return std::make_unique<DiffusionGemma>(facts, options);
+          }};
+}
+
+}  // namespace tessera

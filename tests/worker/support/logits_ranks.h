@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "worker/runtime/loaded_model.h"
+#include "worker/runtime/model_runner.h"
+
+namespace tessera {
+
+/// The ranks of a replica, as threads, that give the logits of one sequence's rows. Pages run
+/// backwards, so that a position is never its own slot by accident.
+class LogitsRanks {
+ public:
+  LogitsRanks(const ModelExecutorOptions& options, std::int32_t tp, std::int32_t page_size);
+
+  const ModelSpec& spec() const { return ranks_.front().model->spec; }
+
+  /// Runs the span over the pages that earlier spans stored. [rows, vocab_size]
+  std::vector<float> logits(const Span& span);
+
+  /// Begins a new sequence.
+  void restart();
+
+ private:
+  struct Rank {
+    std::unique_ptr<Communicator> communicator;
+    std::unique_ptr<LoadedModel> model;
+    std::unique_ptr<ModelRunner> runner;
+  };
+
+  StepPlan plan_of(const Span& span);
+
+  RankConfig config_;
+  std::vector<Rank> ranks_;
+  RequestId request_ = 1;
+  std::int32_t num_pages_held_ = 0;
+  std::vector<RequestId> released_;
+};
+
+}  // namespace tessera

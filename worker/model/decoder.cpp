@@ -1,0 +1,190 @@
+#include "worker/model/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "common/base/error.h"
+#include "kernels/rope_table.h"
+
+namespace tessera {
+namespace {
+
+// The embeddings one recipe needs: those of its ids and of its base.
+std::int64_t num_gathered(const EmbeddingRecipe& recipe) {
+  return recipe.num_ids + 1;
+}
+
+std::span<float> values_of(const MatrixView& view) {
+  return {static_cast<float*>(view.data), static_cast<std::size_t>(view.rows * view.cols)};
+}
+
+MatrixView leading_cols(MatrixView view, std::int64_t cols) {
+  view.cols = cols;
+  return view;
+}
+
+}  // namespace
+
+Decoder::Decoder(const ModelSpec& spec,
+                 const RankShard& shard,
+                 const ModelWeights& weights,
+                 kernels::Backend& backend,
+                 Communicator& communicator,
+                 std::int32_t max_rows,
+                 std::int32_t num_positions)
+    : spec_(spec),
+      shard_(shard),
+      weights_(weights),
+      backend_(backend),
+      communicator_(communicator),
+      max_rows_(std::max(max_rows, EmbeddingRecipe::kMaxIds + 1)) {
+  const DType activation = backend.activation_dtype();
+  const DType cache = backend.cache_dtype();
+  residual_ = workspace(DType::kFloat32, spec.hidden_size);
+  delta_ = workspace(DType::kFloat32, spec.hidden_size);
+  normed_ = workspace(activation, spec.hidden_size);
+  qkv_ = workspace(DType::kFloat32, shard.q.size() + 2 * shard.kv.size());
+  q_ = workspace(activation, shard.q.size());
+  k_ = workspace(cache, shard.kv.size());
+  v_ = workspace(cache, shard.kv.size());
+  attention_ = workspace(activation, shard.attention.size());
+  gate_up_ = workspace(DType::kFloat32, 2 * shard.intermediate.size());
+  product_ = workspace(activation, shard.intermediate.size());
+  fill_rope(num_positions);
+  gathered_ids_.reserve(static_cast<std::size_t>(max_rows_));
+  recipe_rows_.reserve(static_cast<std::size_t>(max_rows_));
+}
+
+void Decoder::fill_rope(std::int32_t num_positions) {
+  const std::int64_t width = spec_.rope.width;
+  rope_memory_ = kernels::Buffer(num_positions * width * size_of(DType::kFloat32));
+  rope_ = {rope_memory_.data(), DType::kFloat32, num_positions, width, width};
+  std::vector<double> frequencies;
+  for (std::int64_t j = 0; j < width / 2; ++j) {
+    frequencies.push_back(
+        std::pow(spec_.rope.theta, -2.0 * static_cast<double>(j) / static_cast<double>(width)));
+  }
+  kernels::fill_rope_table(frequencies, rope_);
+}
+
+Decoder::Workspace Decoder::workspace(DType dtype, std::int64_t cols) const {
+  return {kernels::Buffer(max_rows_ * cols * size_of(dtype)), dtype, cols};
+}
+
+MatrixView Decoder::forward(const RowBatch& batch, const KvPool& pool) {
+  const std::int64_t rows = batch.num_rows();
+  TESSERA_CHECK(rows <= max_rows_, "a pass of ", rows, " rows; workspaces hold ", max_rows_);
+  const MatrixView residual = residual_.rows(rows);
+  const MatrixView delta = delta_.rows(rows);
+  const MatrixView normed = normed_.rows(rows);
+  embed(batch, residual);
+  bool has_delta = false;  // what the layer before adds is added by the norm that follows it
+  const auto norm = [&](const std::vector<float>& weight) {
+    if (has_delta) {
+      backend_.add_rms_norm(residual, delta, weight, spec_.rms_norm_eps, normed);
+    } else {
+      backend_.rms_norm(residual, weight, spec_.rms_norm_eps, normed);
+    }
+    has_delta = true;
+  };
+  for (std::int32_t i = 0; i < spec_.num_layers; ++i) {
+    const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(i)];
+    norm(layer.input_norm);
+    attention(layer, batch, pool.layer(i));
+    norm(layer.post_norm);
+    mlp(layer, rows);
+  }
+  if (has_delta) backend_.add(residual, delta);
+  return residual;
+}
+
+void Decoder::embed(const RowBatch& batch, const MatrixView& residual) {
+  gather(batch.ids, residual);
+  auto recipes = batch.recipes;
+  while (!recipes.empty()) {
+    std::size_t count = 0;
+    std::int64_t gathered = 0;
+    while (count < recipes.size() && gathered + num_gathered(*recipes[count].recipe) <= max_rows_) {
+      gathered += num_gathered(*recipes[count].recipe);
+      ++count;
+    }
+    apply_recipes(recipes.first(count), residual);
+    recipes = recipes.subspan(count);
+  }
+}
+
+void Decoder::gather(std::span<const TokenId> ids, const MatrixView& out) {
+  const auto first_id = static_cast<TokenId>(shard_.vocab.begin);
+  if (spec_.tie_word_embeddings) {
+    backend_.gather_embeddings(*weights_.lm_head, first_id, ids, out);
+  } else {
+    backend_.gather_embeddings(weights_.embedding, first_id, ids, out);
+  }
+  reduce(out);
+}
+
+void Decoder::apply_recipes(std::span<const RecipeEntry> recipes, const MatrixView& residual) {
+  gathered_ids_.clear();
+  recipe_rows_.clear();
+  for (const RecipeEntry& entry : recipes) {
+    const EmbeddingRecipe& recipe = *entry.recipe;
+    recipe_rows_.push_back({&recipe, static_cast<std::int64_t>(gathered_ids_.size()), entry.row});
+    gathered_ids_.insert(gathered_ids_.end(), recipe.ids.begin(),
+                         recipe.ids.begin() + recipe.num_ids);
+    const bool blend = recipe.kind == RecipeKind::kBlend;
+    gathered_ids_.push_back(blend ? spec_.mask_id.value() : recipe.base_id);
+  }
+  const MatrixView gathered = delta_.rows(static_cast<std::int64_t>(gathered_ids_.size()));
+  gather(gathered_ids_, gathered);
+  backend_.apply_recipes(recipe_rows_, gathered, residual);
+}
+
+void Decoder::attention(const LayerWeights& layer,
+                        const RowBatch& batch,
+                        const kernels::KvPages& pages) {
+  const std::int64_t rows = batch.num_rows();
+  const MatrixView qkv = qkv_.rows(rows);
+  backend_.gemm(normed_.rows(rows), *layer.qkv, qkv);
+  kernels::QkvArgs args;
+  args.qkv = qkv;
+  args.num_q_heads = shard_.num_q_heads;
+  args.bias = layer.qkv_bias;
+  args.q_norm = layer.q_norm;
+  args.k_norm = layer.k_norm;
+  args.eps = spec_.rms_norm_eps;
+  args.rope = rope_;
+  args.positions = batch.positions;
+  args.slots = batch.slots;
+  args.q = q_.rows(rows);
+  args.k = k_.rows(rows);
+  args.v = v_.rows(rows);
+  args.pages = pages;
+  backend_.qk_norm_rope_store(args);
+  const MatrixView out = attention_.rows(rows);
+  backend_.block_attention({.q = args.q,
+                            .k = args.k,
+                            .v = args.v,
+                            .pages = pages,
+                            .num_q_heads = shard_.num_q_heads,
+                            .scale = 1.0F / std::sqrt(static_cast<float>(spec_.head_dim)),
+                            .window = 0,
+                            .spans = batch.spans,
+                            .out = leading_cols(out, shard_.q.size())});
+  backend_.gemm(out, *layer.o, delta_.rows(rows));
+  reduce(delta_.rows(rows));
+}
+
+void Decoder::mlp(const LayerWeights& layer, std::int64_t num_rows) {
+  const MatrixView gate_up = gate_up_.rows(num_rows);
+  const MatrixView product = product_.rows(num_rows);
+  backend_.gemm(normed_.rows(num_rows), *layer.gate_up, gate_up);
+  backend_.act_mul(kernels::Activation::kSilu, gate_up, product);
+  backend_.gemm(product, *layer.down, delta_.rows(num_rows));
+  reduce(delta_.rows(num_rows));
+}
+
+void Decoder::reduce(const MatrixView& partial) {
+  if (communicator_.size() > 1) communicator_.all_reduce_tree(values_of(partial));
+}
+
+}  // namespace tessera

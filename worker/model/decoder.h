@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/model_spec/sharding.h"
+#include "kernels/ops.h"
+#include "worker/comm/communicator.h"
+#include "worker/kv/kv_pool.h"
+#include "worker/model/model_weights.h"
+
+namespace tessera {
+
+/// A row whose embedding is a recipe's.
+struct RecipeEntry {
+  const EmbeddingRecipe* recipe = nullptr;
+  std::int64_t row = 0;
+};
+
+/// The rows of one forward pass, all sequences. Borrows.
+struct RowBatch {
+  std::span<const TokenId> ids;          ///< [rows]
+  std::span<const RecipeEntry> recipes;  ///< Rows that are not simply the embedding of their id.
+  std::span<const Position> positions;   ///< [rows]
+  std::span<const std::int64_t> slots;   ///< [rows] where K/V is stored, -1: nowhere
+  std::span<const kernels::AttentionSpan> spans;
+
+  std::int64_t num_rows() const { return static_cast<std::int64_t>(ids.size()); }
+};
+
+/// The layers of a model on one rank: a sequence of back-end operations on views, made from
+/// ModelSpec alone. Collective: every rank runs the same batches.
+///
+/// Borrows everything it is given. Owned by the rank's main thread.
+class Decoder {
+ public:
+  /// Allocates the workspaces of a pass of at most `max_rows` rows at positions [0, num_positions).
+  Decoder(const ModelSpec& spec,
+          const RankShard& shard,
+          const ModelWeights& weights,
+          kernels::Backend& backend,
+          Communicator& communicator,
+          std::int32_t max_rows,
+          std::int32_t num_positions);
+
+  /// Runs the batch and stores its K/V.
+  /// @return The residual stream behind the last layer, before the final norm: fp32
+  ///         [rows, hidden], equal on every rank, valid until the next call.
+  MatrixView forward(const RowBatch& batch, const KvPool& pool);
+
+ private:
+  struct Workspace {
+    kernels::Buffer memory;
+    DType dtype = DType::kFloat32;
+    std::int64_t cols = 0;
+
+    MatrixView rows(std::int64_t count) const { return {memory.data(), dtype, count, cols, cols}; }
+  };
+
+  Workspace workspace(DType dtype, std::int64_t cols) const;
+  void fill_rope(std::int32_t num_positions);
+  void embed(const RowBatch& batch, const MatrixView& residual);
+  void gather(std::span<const TokenId> ids, const MatrixView& out);
+  void apply_recipes(std::span<const RecipeEntry> recipes, const MatrixView& residual);
+  void attention(const LayerWeights& layer, const RowBatch& batch, const kernels::KvPages& pages);
+  void mlp(const LayerWeights& layer, std::int64_t num_rows);
+  void reduce(const MatrixView& partial);
+
+  const ModelSpec& spec_;
+  const RankShard& shard_;
+  const ModelWeights& weights_;
+  kernels::Backend& backend_;
+  Communicator& communicator_;
+  std::int64_t max_rows_;  ///< At least what one recipe gathers.
+
+  Workspace residual_;   // fp32 [rows, hidden]
+  Workspace delta_;      // fp32 [rows, hidden]: what a half layer adds
+  Workspace normed_;     // activation dtype [rows, hidden]
+  Workspace qkv_;        // fp32 [rows, (nq + 2 nkv) D]
+  Workspace q_;          // activation dtype [rows, nq D]
+  Workspace k_;          // cache dtype [rows, nkv D]
+  Workspace v_;          // cache dtype [rows, nkv D]
+  Workspace attention_;  // activation dtype [rows, nq D, padded]; padding stays zero
+  Workspace gate_up_;    // fp32 [rows, 2 I]
+  Workspace product_;    // activation dtype [rows, I]
+  kernels::Buffer rope_memory_;
+  MatrixView rope_;  // fp32 [num_positions, rotary width]
+
+  std::vector<TokenId> gathered_ids_;
+  std::vector<kernels::RecipeRow> recipe_rows_;
+};
+
+}  // namespace tessera

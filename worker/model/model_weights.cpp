@@ -1,0 +1,198 @@
+#include "worker/model/model_weights.h"
+
+#include <algorithm>
+#include <string>
+
+#include "common/tensor/padding.h"
+#include "worker/model/tensor_names.h"
+
+namespace tessera {
+namespace {
+
+using kernels::Backend;
+using kernels::PackedMatrix;
+using kernels::PackShape;
+
+constexpr std::int64_t kChunkBytes = 4 << 20;
+constexpr std::int64_t kRowGroup = 64;  // rows that a back end likes to pack at a time
+constexpr std::int64_t kMaxReports = 100;
+
+// A slice of a tensor and where it goes: rows of a packed matrix, or the embedding table.
+struct Slice {
+  std::string name;
+  IndexRange rows;
+  IndexRange cols;
+  PackedMatrix* packed = nullptr;
+  std::int64_t first_packed_row = 0;
+  MatrixView table;  // when packed is null
+};
+
+// Declares what goes where first, so that progress knows the whole, then reads.
+class WeightLoader {
+ public:
+  WeightLoader(const ModelSpec& spec,
+               const RankShard& shard,
+               TensorSource& source,
+               Backend& backend)
+      : spec_(spec), shard_(shard), source_(source), backend_(backend) {}
+
+  ModelWeights load(const LoadProgress& on_progress) {
+    ModelWeights weights;
+    const ModelNames names = model_names(spec_.layout);
+    add_embedding(names, weights);
+    for (std::int32_t layer = 0; layer < spec_.num_layers; ++layer) {
+      weights.layers.push_back(add_layer(layer_names(spec_.layout, layer)));
+    }
+    weights.final_norm = vector(names.final_norm + ".weight", {0, spec_.hidden_size});
+    read_slices(on_progress);
+    return weights;
+  }
+
+ private:
+  IndexRange hidden() const { return {0, spec_.hidden_size}; }
+  std::int32_t leaves() const { return kNumLeaves / shard_.tp; }
+
+  std::vector<float> vector(const std::string& name, IndexRange range) {
+    return source_.read_vector(name, range);
+  }
+
+  void add(const std::string& module,
+           IndexRange rows,
+           IndexRange cols,
+           PackedMatrix& packed,
+           std::int64_t first_packed_row = 0) {
+    slices_.push_back({module + ".weight", rows, cols, &packed, first_packed_row, {}});
+  }
+
+  void add_embedding(const ModelNames& names, ModelWeights& weights) {
+    const std::int64_t rows = shard_.vocab.size();
+    const std::int64_t cols = spec_.hidden_size;
+    weights.lm_head =
+        backend_.create_packed({.rows = rows, .cols = cols, .k_leaves = 1, .row_leaves = leaves()});
+    if (spec_.tie_word_embeddings) {
+      add(names.embedding, shard_.vocab, hidden(), *weights.lm_head);
+      return;
+    }
+    const DType dtype = backend_.activation_dtype();
+    weights.embedding_memory = kernels::Buffer(rows * cols * size_of(dtype));
+    const MatrixView table{weights.embedding_memory.data(), dtype, rows, cols, cols};
+    weights.embedding = table;
+    slices_.push_back({names.embedding + ".weight", shard_.vocab, hidden(), nullptr, 0, table});
+    add(names.lm_head, shard_.vocab, hidden(), *weights.lm_head);
+  }
+
+  LayerWeights add_layer(const LayerNames& names) {
+    LayerWeights layer;
+    layer.input_norm = vector(names.input_norm + ".weight", hidden());
+    layer.post_norm = vector(names.post_norm + ".weight", hidden());
+    if (spec_.qk_norm) {
+      layer.q_norm = vector(names.q_norm + ".weight", {0, spec_.head_dim});
+      layer.k_norm = vector(names.k_norm + ".weight", {0, spec_.head_dim});
+    }
+    add_qkv(names, layer);
+    layer.o = reduced(names.o, shard_.attention);
+    const std::int64_t width = shard_.intermediate.size();
+    layer.gate_up = backend_.create_packed({.rows = 2 * width, .cols = spec_.hidden_size});
+    add(names.gate, shard_.intermediate, hidden(), *layer.gate_up);
+    add(names.up, shard_.intermediate, hidden(), *layer.gate_up, width);
+    layer.down = reduced(names.down, shard_.intermediate);
+    return layer;
+  }
+
+  void add_qkv(const LayerNames& names, LayerWeights& layer) {
+    const std::int64_t q = shard_.q.size();
+    const std::int64_t kv = shard_.kv.size();
+    layer.qkv = backend_.create_packed({.rows = q + 2 * kv, .cols = spec_.hidden_size});
+    add(names.q, shard_.q, hidden(), *layer.qkv);
+    add(names.k, shard_.kv, hidden(), *layer.qkv, q);
+    add(names.v, shard_.kv, hidden(), *layer.qkv, q + kv);
+    if (!spec_.qkv_bias) return;
+    for (const auto& [module, rows] :
+         {std::pair{&names.q, shard_.q}, std::pair{&names.k, shard_.kv},
+          std::pair{&names.v, shard_.kv}}) {
+      const std::vector<float> bias = vector(*module + ".bias", rows);
+      layer.qkv_bias.insert(layer.qkv_bias.end(), bias.begin(), bias.end());
+    }
+  }
+
+  // A weight whose products are summed over ranks.
+  std::unique_ptr<PackedMatrix> reduced(const std::string& module, IndexRange cols) {
+    auto packed = backend_.create_packed(
+        {.rows = spec_.hidden_size, .cols = cols.size(), .k_leaves = leaves(), .row_leaves = 1});
+    add(module, hidden(), cols, *packed);
+    return packed;
+  }
+
+  // What packs as bf16 in the end is read as such: half the bytes to move.
+  DType read_dtype(const std::string& name) const {
+    return source_.is_bf16(name) ? DType::kBFloat16 : DType::kFloat32;
+  }
+
+  std::int64_t num_bytes(const Slice& slice) const {
+    return slice.rows.size() * slice.cols.size() * size_of(read_dtype(slice.name));
+  }
+
+  void read_slices(const LoadProgress& on_progress) {
+    std::int64_t total = 0;
+    for (const Slice& slice : slices_) total += num_bytes(slice);
+    std::int64_t done = 0;
+    std::int64_t next_report = 0;
+    for (const Slice& slice : slices_) {
+      read_slice(slice, [&](std::int64_t bytes) {
+        done += bytes;
+        if (!on_progress || (done < next_report && done < total)) return;
+        on_progress(done, total);
+        next_report = done + total / kMaxReports;
+      });
+    }
+  }
+
+  template <typename OnBytes>
+  void read_slice(const Slice& slice, const OnBytes& on_bytes) {
+    const DType dtype = read_dtype(slice.name);
+    const std::int64_t cols = slice.cols.size();
+    const std::int64_t row_bytes = std::max<std::int64_t>(1, cols * size_of(dtype));
+    const std::int64_t chunk =
+        round_up(std::max<std::int64_t>(1, kChunkBytes / row_bytes), kRowGroup);
+    for (std::int64_t done = 0; done < slice.rows.size(); done += chunk) {
+      const std::int64_t count = std::min(chunk, slice.rows.size() - done);
+      const IndexRange rows{slice.rows.begin + done, slice.rows.begin + done + count};
+      if (slice.packed == nullptr) {
+        MatrixView part = slice.table;
+        part.data = slice.table.row(done);
+        part.rows = count;
+        source_.read_matrix(slice.name, rows, slice.cols, part);
+      } else {
+        const MatrixView part = chunk_view(dtype, count, cols);
+        source_.read_matrix(slice.name, rows, slice.cols, part);
+        backend_.pack_rows(*slice.packed, slice.first_packed_row + done, part);
+      }
+      on_bytes(count * row_bytes);
+    }
+  }
+
+  MatrixView chunk_view(DType dtype, std::int64_t rows, std::int64_t cols) {
+    const std::int64_t bytes = rows * cols * size_of(dtype);
+    if (chunk_.num_bytes() < bytes) chunk_ = kernels::Buffer(bytes);
+    return {chunk_.data(), dtype, rows, cols, cols};
+  }
+
+  const ModelSpec& spec_;
+  const RankShard& shard_;
+  TensorSource& source_;
+  Backend& backend_;
+  std::vector<Slice> slices_;
+  kernels::Buffer chunk_;
+};
+
+}  // namespace
+
+ModelWeights load_weights(const ModelSpec& spec,
+                          const RankShard& shard,
+                          TensorSource& source,
+                          Backend& backend,
+                          const LoadProgress& on_progress) {
+  return WeightLoader(spec, shard, source, backend).load(on_progress);
+}
+
+}  // namespace tessera

@@ -1,0 +1,112 @@
+#include "worker/runtime/model_executor.h"
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "worker/runtime/available_memory.h"
+#include "worker/runtime/loaded_model.h"
+#include "worker/runtime/model_runner.h"
+#include "worker/runtime/timed_communicator.h"
+
+namespace tessera {
+namespace {
+
+constexpr double kKvShareOfMemory = 0.6;
+
+double seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+class ModelExecutor final : public RankExecutor {
+ public:
+  ModelExecutor(std::unique_ptr<LoadedModel> model,
+                std::unique_ptr<Communicator> communicator,
+                std::int64_t kv_memory_bytes)
+      : model_(std::move(model)),
+        communicator_(std::move(communicator), clock_),
+        kv_memory_bytes_(kv_memory_bytes) {}
+
+  std::int64_t kv_bytes_per_token() const override {
+    return kv_shape(model_->spec, model_->shard, *model_->backend).bytes_per_token();
+  }
+  std::int64_t kv_memory_bytes() const override { return kv_memory_bytes_; }
+  std::string checkpoint_digest() const override { return model_->digest; }
+  std::string device_name() const override { return std::string(model_->backend->device_name()); }
+
+  void configure(const RankConfig& config) override {
+    runner_.emplace(model_->spec, model_->shard, model_->weights, *model_->backend, communicator_,
+                    config);
+  }
+
+  StepResult run(const StepPlan& plan) override {
+    TESSERA_CHECK(runner_.has_value(), "a step before configure()");
+    const TimePoint begin = clock_.now();
+    communicator_.take_time();
+    StepResult result;
+    result.epoch = plan.epoch;
+    result.step = plan.step;
+    result.rank = model_->shard.rank;
+    result.spans = runner_->run(plan);
+    const Duration total = clock_.now() - begin;
+    const Duration collective = communicator_.take_time();
+    result.timing = {seconds(total - collective), seconds(collective)};
+    return result;
+  }
+
+ private:
+  SystemClock clock_;
+  std::unique_ptr<LoadedModel> model_;
+  TimedCommunicator communicator_;
+  std::int64_t kv_memory_bytes_;
+  std::optional<ModelRunner> runner_;
+};
+
+// Nobody waits for a rank that cannot load: all say how it went, and all fail with the code of the
+// first that failed, so that the job ends the same way whichever rank ends it.
+std::unique_ptr<LoadedModel> load_on_all_ranks(const ModelExecutorOptions& options,
+                                               Communicator& communicator) {
+  constexpr std::int32_t kLoaded = -1;
+  std::unique_ptr<LoadedModel> model;
+  std::optional<Error> failure;
+  try {
+    model = load_model(options, communicator.rank(), communicator.size());
+  } catch (const Error& error) {
+    failure = error;
+  }
+  const std::int32_t mine = failure ? static_cast<std::int32_t>(failure->code()) : kLoaded;
+  std::vector<std::int32_t> all(static_cast<std::size_t>(communicator.size()));
+  all_gather_values(communicator, std::span(&mine, 1), std::span(all));
+  if (failure) throw Error(*failure);
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    TESSERA_CHECK_AS(static_cast<ErrorCode>(all[rank]), all[rank] == kLoaded, "rank ", rank,
+                     " could not load the model");
+  }
+  return model;
+}
+
+}  // namespace
+
+LoadFormat load_format_from_name(const std::string& name) {
+  if (name == "auto" || name == "safetensors") return LoadFormat::kSafetensors;
+  TESSERA_REQUIRE(name == "dummy", "load_format = \"", name,
+                  "\" is not one of \"auto\", \"safetensors\", \"dummy\"");
+  return LoadFormat::kDummy;
+}
+
+std::unique_ptr<RankExecutor> create_model_executor(const ModelExecutorOptions& options,
+                                                    std::unique_ptr<Communicator> communicator) {
+  std::unique_ptr<LoadedModel> model = load_on_all_ranks(options, *communicator);
+  std::int64_t kv_memory_bytes = options.kv_memory_bytes;
+  if (kv_memory_bytes == 0) {
+    kv_memory_bytes = static_cast<std::int64_t>(
+        kKvShareOfMemory * static_cast<double>(available_memory_bytes()) / communicator->size());
+  }
+  communicator->barrier();  // nobody takes memory for pages before all have looked
+  return std::make_unique<ModelExecutor>(std::move(model), std::move(communicator),
+                                         kv_memory_bytes);
+}
+
+}  // namespace tessera

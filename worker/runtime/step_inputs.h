@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/decoding/step_plan.h"
+#include "common/model_spec/model_spec.h"
+#include "worker/kv/rank_page_tables.h"
+#include "worker/model/decoder.h"
+#include "worker/runtime/rank_executor.h"
+
+namespace tessera {
+
+/// Measures of a step that are taken the same way, and where they belong. Three equally long lists.
+struct MeasuredRows {
+  std::vector<Measure> measures;
+  std::vector<std::int64_t> rows;    ///< Row of the batch that is read.
+  std::vector<std::size_t> results;  ///< Index among all measures of the plan, in its order.
+
+  std::size_t size() const { return measures.size(); }
+};
+
+/// A step plan, checked and laid out as the operations want it. Memory is reserved once and used
+/// again in every step.
+class StepInputs {
+ public:
+  StepInputs(const ModelSpec& spec, const RankConfig& config);
+
+  /// @param plan  Must outlive the use of batch().
+  /// @param tables  After apply(plan).
+  /// @throws Error{kInternal} naming request and rule if the plan breaks a rule of Span, exceeds
+  /// what the rank is configured for, reads or stores beyond a page table, or asks for what this
+  /// model family cannot do.
+  void build(const StepPlan& plan, const RankPageTables& tables);
+
+  RowBatch batch() const;
+  const MeasuredRows& fused() const { return fused_; }        ///< Measured with the LM head.
+  const MeasuredRows& filtered() const { return filtered_; }  ///< Need their logits stored.
+  std::size_t num_measures() const { return fused_.size() + filtered_.size(); }
+
+  /// One more than the largest position a row may have.
+  static std::int32_t num_positions(const RankConfig& config);
+
+ private:
+  void clear();
+  void check(const SequenceSpan& sequence, std::span<const PageId> table) const;
+  void check_tokens(const SequenceSpan& sequence) const;
+  void check_measures(const SequenceSpan& sequence) const;
+  void add(const SequenceSpan& sequence, std::span<const PageId> table);
+  void add_measures(const Span& span, std::int64_t first_row);
+
+  const ModelSpec& spec_;
+  RankConfig config_;
+  std::vector<TokenId> ids_;
+  std::vector<RecipeEntry> recipes_;
+  std::vector<Position> positions_;
+  std::vector<std::int64_t> slots_;
+  std::vector<kernels::AttentionSpan> spans_;
+  std::vector<RequestId> requests_;  // of the spans, sorted
+  MeasuredRows fused_;
+  MeasuredRows filtered_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,79 @@
+#include "worker/weights/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "common/base/error.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kPageBytes = 4096;
+// Every release costs a system call and a TLB flush: 4 MB at a time loads at 80 % of memcpy, 128 KB
+// at 65 %.
+constexpr std::int64_t kReleaseBytes = 4 << 20;
+
+/// Closes the descriptor at the end of the constructor: a mapping does not need it.
+struct Descriptor {
+  int value;
+  ~Descriptor() {
+    if (value >= 0) close(value);
+  }
+};
+
+void advise(void* data, std::int64_t begin, std::int64_t end, int advice) {
+  const std::int64_t first = begin / kPageBytes * kPageBytes;
+  // Advice only: a kernel that does not take it reads the same bytes, more slowly.
+  if (end > first) {
+    madvise(static_cast<std::byte*>(data) + first, static_cast<std::size_t>(end - first), advice);
+  }
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  TESSERA_REQUIRE(file.value >= 0, path.string(), ": cannot be opened: ", std::strerror(errno));
+  struct stat status {};
+  TESSERA_REQUIRE(fstat(file.value, &status) == 0 && S_ISREG(status.st_mode), path.string(),
+                  ": is not a regular file");
+  num_bytes_ = status.st_size;
+  if (num_bytes_ == 0) return;
+  void* mapping =
+      mmap(nullptr, static_cast<std::size_t>(num_bytes_), PROT_READ, MAP_SHARED, file.value, 0);
+  TESSERA_REQUIRE(mapping != MAP_FAILED, path.string(),
+                  ": cannot be mapped: ", std::strerror(errno));
+  data_ = mapping;
+  advise(data_, 0, num_bytes_, MADV_SEQUENTIAL);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(data_, static_cast<std::size_t>(num_bytes_));
+}
+
+void MappedFile::read_ahead(std::int64_t begin, std::int64_t end) const {
+  advise(data_, begin, std::min(end, num_bytes_), MADV_WILLNEED);
+}
+
+void MappedFile::done_with(std::int64_t begin, std::int64_t end) {
+  if (begin != held_end_) {
+    release();
+    held_begin_ = begin;
+  }
+  held_end_ = end;
+  if (held_end_ - held_begin_ < kReleaseBytes) return;
+  release();
+  held_begin_ = held_end_;
+}
+
+void MappedFile::release() const {
+  advise(data_, held_begin_, held_end_, MADV_DONTNEED);
+}
+
+}  // namespace tessera
