@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/config/config.h"
+#include "common/log/log_setup.h"
 #include "coordinator/app/coordinator_app.h"
 
 namespace {
@@ -33,6 +34,7 @@ int main(int argc, char** argv) {
   try {
     const auto config = tessera::read_config(tessera::Program::kCoordinator, argc, argv, std::cout);
     if (!config) return 0;
+    tessera::set_up_log(config->log_level, config->log_format, "coordinator");
     return tessera::run_coordinator(*config, read_environment());
   } catch (const tessera::Error& error) {
     std::fprintf(stderr, "tessera-coordinator: %s\n", error.what());

@@ -28,7 +28,7 @@ void require_consistent(const ServerConfig& config, Program program) {
                   "block_size ", config.block_size.value_or(0), " does not divide page_size ",
                   config.page_size);
   if (program == Program::kWorker) {
-    require_endpoint("coordinator", config.coordinator);
+    if (!config.coordinator.empty()) require_endpoint("coordinator", config.coordinator);
     return;
   }
   TESSERA_REQUIRE(config.heartbeat_timeout >= 2 * config.heartbeat_interval,

@@ -171,7 +171,7 @@ const ConfigKey kKeys[] = {
      0,
      0,
      {},
-     "must be given to workers"},
+     "the one that the launcher of the job starts"},
     {"control_token_file",
      kCluster,
      &ServerConfig::control_token_file,

@@ -40,8 +40,21 @@ ProgramText program_text(Program program) {
       return {
           "One rank of a replica: holds its shard of the weights and of the KV pages, and "
           "computes. Started by mpirun; all ranks of one mpirun job are one replica.",
-          "Example:\n"
-          "  mpirun -n 2 tessera-worker MODEL_DIR --coordinator tcp://10.0.0.1:9000"};
+          "Examples:\n"
+          "  mpirun -n 2 tessera-worker MODEL_DIR --coordinator tcp://10.0.0.1:9000\n"
+          "\nThe coordinator in the same job (--role launcher, which comes first and takes no "
+          "other flags;\nthe default is --role worker):\n"
+          "  mpirun -n 1 tessera-worker --role launcher -- tessera-coordinator MODEL_DIR "
+          "--tp 2 : \\\n"
+          "      -n 2 tessera-worker MODEL_DIR\n"
+          "SIGTERM to the launcher's process lets the coordinator drain. A lost rank ends the "
+          "job.\n"
+          "\nEnvironment: TESSERA_CONTROL_TOKEN (the secret, if there is no control_token_file), "
+          "TESSERA_JOB_ID\n(a name for the job, unique at the coordinator; default: random).\n"
+          "\nExit codes: 0 when the coordinator went down in order, 64 wrong configuration or "
+          "refused by the\ncoordinator, 65 the model cannot be loaded, 66 a device or collective "
+          "failed, 68 a rank or the\ncoordinator is lost, 70 a bug. mpirun passes on that of the "
+          "process that failed first."};
   }
   TESSERA_CHECK(false, "program ", static_cast<int>(program));
 }

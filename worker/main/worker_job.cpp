@@ -1,44 +1,15 @@
 #include "worker/main/worker_job.h"
 
-#include <unistd.h>
+#include <spdlog/spdlog.h>
 
-#include <array>
-#include <cstdio>
-#include <random>
-#include <sstream>
 #include <zmq.hpp>
 
 #include "common/base/error.h"
+#include "worker/comm/host_ranks.h"
+#include "worker/main/job_facts.h"
 
 namespace tessera {
 namespace {
-
-std::string random_id() {
-  std::random_device device;  // an identity, not a random number of decoding
-  std::ostringstream id;
-  for (int i = 0; i < 4; ++i) id << std::hex << device();
-  return id.str();
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  const int result = gethostname(name.data(), name.size() - 1);
-  return result == 0 ? name.data() : "unknown host";
-}
-
-void report(std::int32_t rank, const std::string& text) {
-  std::fprintf(stderr, "rank %d: %s\n", static_cast<int>(rank), text.c_str());
-}
-
-WorkerExit exit_of(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalidArgument: return WorkerExit::kConfig;
-    case ErrorCode::kDevice: return WorkerExit::kDevice;
-    case ErrorCode::kTransport: return WorkerExit::kRankLost;
-    case ErrorCode::kInternal: return WorkerExit::kInternal;
-  }
-  return WorkerExit::kInternal;
-}
 
 WorkerExit exit_of(RankExit exit) {
   switch (exit) {
@@ -49,11 +20,28 @@ WorkerExit exit_of(RankExit exit) {
   return WorkerExit::kInternal;
 }
 
+// This rank's own coordinator, or the one it was told of.
+std::string coordinator_of(const WorkerJobOptions& options, const JobFacts& facts) {
+  if (!options.coordinator.empty()) return options.coordinator;
+  TESSERA_REQUIRE(!facts.coordinator.empty(),
+                  "no coordinator: give --coordinator tcp://HOST:PORT, or start the job with a "
+                  "launcher (see --help)");
+  const std::string host = host_name();
+  TESSERA_REQUIRE(host == facts.host || !is_local_endpoint(facts.coordinator),
+                  "the coordinator listens at ", facts.coordinator, " of ", facts.host,
+                  " only, and this rank runs on ", host,
+                  ": give tessera-coordinator a --control-endpoint tcp://ADDRESS:PORT");
+  return facts.coordinator;
+}
+
 RankLoopOptions loop_options(const MpiSession& mpi, const WorkerJobOptions& options) {
+  const std::string job_id = options.job_id.empty() ? random_id() : options.job_id;
+  const JobFacts facts =
+      share_job_facts(mpi, {options.coordinator, options.token, job_id, host_name()});
   RankLoopOptions loop;
-  loop.coordinator = options.coordinator;
-  loop.token = mpi.broadcast(options.token);
-  loop.job_id = mpi.broadcast(options.job_id.empty() ? random_id() : options.job_id);
+  loop.coordinator = coordinator_of(options, facts);
+  loop.token = facts.token;
+  loop.job_id = facts.job_id;
   loop.host = host_name();
   loop.rank = mpi.rank();
   loop.tp = mpi.size();
@@ -62,14 +50,28 @@ RankLoopOptions loop_options(const MpiSession& mpi, const WorkerJobOptions& opti
 }
 
 std::unique_ptr<RankExecutor> load_or_abort(
-    const MpiSession& mpi, const std::function<std::unique_ptr<RankExecutor>()>& load) {
+    const std::function<std::unique_ptr<RankExecutor>()>& load) {
   try {
     return load();
   } catch (const Error& error) {
-    report(mpi.rank(), detail::concat("cannot load the model: ", error.what()));
+    spdlog::error("cannot load the model: {}", error.what());
     const bool is_input = error.code() == ErrorCode::kInvalidArgument;
-    MpiSession::abort(is_input ? WorkerExit::kModel : exit_of(error.code()));
+    MpiSession::abort(is_input ? WorkerExit::kModel : worker_exit_of(error.code()));
   }
+}
+
+void run_until_goodbye(const RankLoopOptions& loop, RankExecutor& executor) {
+  zmq::context_t context;
+  const auto leave_now = [](const std::string& why) {
+    spdlog::error("{}", why);
+    // Not MPI_Abort: the main thread may be inside MPI. mpirun ends the job when a rank exits.
+    std::_Exit(static_cast<int>(WorkerExit::kRankLost));
+  };
+  const RankOutcome outcome = run_rank(context, loop, executor, leave_now);
+  const WorkerExit code = exit_of(outcome.exit);
+  spdlog::log(code == WorkerExit::kSuccess ? spdlog::level::info : spdlog::level::err, "{}",
+              outcome.reason);
+  if (code != WorkerExit::kSuccess) MpiSession::abort(code);
 }
 
 }  // namespace
@@ -77,22 +79,13 @@ std::unique_ptr<RankExecutor> load_or_abort(
 int run_worker_job(MpiSession& mpi,
                    const WorkerJobOptions& options,
                    const std::function<std::unique_ptr<RankExecutor>()>& load) {
-  const RankLoopOptions loop = loop_options(mpi, options);
-  const std::unique_ptr<RankExecutor> executor = load_or_abort(mpi, load);
-  zmq::context_t context;
-  const auto leave_now = [&](const std::string& why) {
-    report(loop.rank, why);
-    // Not MPI_Abort: the main thread may be inside MPI. mpirun ends the job when a rank exits.
-    std::_Exit(static_cast<int>(WorkerExit::kRankLost));
-  };
   try {
-    const RankOutcome outcome = run_rank(context, loop, *executor, leave_now);
-    report(loop.rank, outcome.reason);
-    const WorkerExit code = exit_of(outcome.exit);
-    if (code != WorkerExit::kSuccess) MpiSession::abort(code);
+    const RankLoopOptions loop = loop_options(mpi, options);
+    const std::unique_ptr<RankExecutor> executor = load_or_abort(load);
+    run_until_goodbye(loop, *executor);
   } catch (const Error& error) {
-    report(loop.rank, error.what());
-    MpiSession::abort(exit_of(error.code()));
+    spdlog::error("{}", error.what());
+    MpiSession::abort(worker_exit_of(error.code()));
   }
   return 0;
 }

@@ -46,6 +46,8 @@ std::unique_ptr<LoadedModel> load_model(const ModelExecutorOptions& options,
   model->shard = shard_of(model->spec, rank, tp);
   kernels::BackendOptions backend;
   backend.num_threads = options.num_threads;
+  backend.cpus = options.cpus;
+  backend.instruction_set = options.instruction_set;
   model->backend = kernels::create_backend(options.backend, backend);
   const std::unique_ptr<TensorSource> source = open_source(options, model->spec);
   model->weights =

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "worker/comm/communicator.h"
 #include "worker/runtime/rank_executor.h"
@@ -24,6 +25,8 @@ struct ModelExecutorOptions {
   LoadFormat load_format = LoadFormat::kSafetensors;
   std::string backend = "cpu";       ///< "cpu" or "reference"
   std::int32_t num_threads = 1;      ///< Compute threads of this rank, the calling one included.
+  std::vector<std::int32_t> cpus;    ///< As kernels::BackendOptions has it: where threads run.
+  std::string instruction_set;       ///< Likewise; empty: the best this machine has.
   std::int64_t kv_memory_bytes = 0;  ///< For this rank's pages; 0: 60 % of the memory that is
                                      ///< available once all ranks have loaded, divided by ranks.
 

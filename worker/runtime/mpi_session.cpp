@@ -2,8 +2,6 @@
 
 #include <cstdlib>
 
-#include "common/base/error.h"
-
 namespace tessera {
 namespace {
 
@@ -13,15 +11,25 @@ void check(int result, const char* call) {
 
 }  // namespace
 
+WorkerExit worker_exit_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument: return WorkerExit::kConfig;
+    case ErrorCode::kDevice: return WorkerExit::kDevice;
+    case ErrorCode::kTransport: return WorkerExit::kRankLost;
+    case ErrorCode::kInternal: return WorkerExit::kInternal;
+  }
+  return WorkerExit::kInternal;
+}
+
 MpiSession::MpiSession(bool is_launcher) {
   int provided = MPI_THREAD_SINGLE;
   // The heartbeat thread makes no MPI calls.
   check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
   TESSERA_CHECK_TRANSPORT(provided >= MPI_THREAD_FUNNELED,
                           "this MPI library does not allow other threads beside it");
-  int world_rank = 0;
-  check(MPI_Comm_rank(MPI_COMM_WORLD, &world_rank), "MPI_Comm_rank");
-  check(MPI_Comm_split(MPI_COMM_WORLD, is_launcher ? 1 : 0, world_rank, &communicator_),
+  check(MPI_Comm_rank(MPI_COMM_WORLD, &job_rank_), "MPI_Comm_rank");
+  check(MPI_Comm_size(MPI_COMM_WORLD, &job_size_), "MPI_Comm_size");
+  check(MPI_Comm_split(MPI_COMM_WORLD, is_launcher ? 1 : 0, job_rank_, &communicator_),
         "MPI_Comm_split");
   check(MPI_Comm_rank(communicator_, &rank_), "MPI_Comm_rank");
   check(MPI_Comm_size(communicator_, &size_), "MPI_Comm_size");
@@ -41,9 +49,9 @@ std::string MpiSession::broadcast(const std::string& text) const {
   return result;
 }
 
-void MpiSession::abort(WorkerExit code) {
-  MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
-  std::_Exit(static_cast<int>(code));
+void MpiSession::abort(int exit_code) {
+  MPI_Abort(MPI_COMM_WORLD, exit_code);
+  std::_Exit(exit_code);
 }
 
 }  // namespace tessera

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "common/base/error.h"
+
 namespace tessera {
 
 /// Exit codes of a worker job; mpirun passes them on.
@@ -16,6 +18,9 @@ enum class WorkerExit : int {
   kRankLost = 68,  ///< Another rank or the coordinator is gone.
   kInternal = 70,  ///< A bug.
 };
+
+/// How a process ends that an error of this kind ends.
+WorkerExit worker_exit_of(ErrorCode code);
 
 /// MPI from MPI_Init to MPI_Finalize. MPI is the bootstrap of a job (who is there, one id for all)
 /// and its abort path. Owned by the main thread of the process; one per process.
@@ -36,16 +41,26 @@ class MpiSession {
   std::int32_t size() const noexcept { return size_; }
   MPI_Comm communicator() const noexcept { return communicator_; }
 
+  /// Among all processes of the job.
+  std::int32_t job_rank() const noexcept { return job_rank_; }
+
+  /// Whether the job has both launchers and workers: the one-job form.
+  bool has_launcher() const noexcept { return job_size_ > size_; }
+
   /// The text of rank 0 of the whole job, launcher included, on every process. Collective.
   std::string broadcast(const std::string& text) const;
 
-  /// Ends all processes of the job; mpirun exits with `code`.
-  [[noreturn]] static void abort(WorkerExit code);
+  /// Ends all processes of the job; mpirun exits with `exit_code`, unless another process failed
+  /// before.
+  [[noreturn]] static void abort(int exit_code);
+  [[noreturn]] static void abort(WorkerExit code) { abort(static_cast<int>(code)); }
 
  private:
   MPI_Comm communicator_ = MPI_COMM_NULL;
   std::int32_t rank_ = 0;
   std::int32_t size_ = 1;
+  std::int32_t job_rank_ = 0;
+  std::int32_t job_size_ = 1;
 };
 
 }  // namespace tessera

@@ -154,7 +154,7 @@ TEST_F(ConfigTest, RefusesWhatDoesNotFitTogether) {
   EXPECT_THAT(refusal(Program::kServe, {"m", "--block-size", "24"}), HasSubstr("page_size 32"));
   EXPECT_THAT(refusal(Program::kServe, {"m", "--heartbeat-timeout", "210ms"}),
               HasSubstr("heartbeat_interval"));
-  EXPECT_THAT(refusal(Program::kWorker, {"m"}), HasSubstr("coordinator"));
+  EXPECT_THAT(refusal(Program::kWorker, {"m", "--coordinator", "h:1"}), HasSubstr("coordinator"));
   EXPECT_THAT(refusal(Program::kServe, {"m", "--strategy-option", "x"}), HasSubstr("NAME=VALUE"));
   EXPECT_THAT(refusal(Program::kServe, {"m", "--port"}), HasSubstr("--port"));
 }

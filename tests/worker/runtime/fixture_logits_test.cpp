@@ -60,6 +60,8 @@ class FixtureLogitsTest : public ::testing::TestWithParam<Setup> {
                 .load_format = LoadFormat::kSafetensors,
                 .backend = GetParam().backend,
                 .num_threads = 1,
+                .cpus = {},
+                .instruction_set = {},
                 .kv_memory_bytes = 0,
                 .on_load_progress = {}},
                GetParam().tp,
