@@ -36,7 +36,10 @@ EngineThread::EngineThread(const EngineOptions& engine_options,
       router_(context_, endpoint),
       transport_(router_),
       engine_(engine_options, clock),
-      cluster_(cluster_options, engine_, transport_, clock, listener_) {
+      cluster_(cluster_options, engine_, transport_, clock, [this](const ClusterEvent& event) {
+        publish();  // who hears of the event may ask for the status at once
+        listener_(event);
+      }) {
   publish();
 }
 
@@ -101,7 +104,7 @@ void EngineThread::loop() {
     cluster_.start_steps();
     // The ranks work while the news are handed on.
     deliver_updates();
-    publish();
+    if (clock_.now() >= next_publication_) publish();
   }
   cluster_.shut_down();
   router_.set_linger(kFarewellPatience);
@@ -150,9 +153,7 @@ void EngineThread::deliver_updates() {
 }
 
 void EngineThread::publish() {
-  const TimePoint now = clock_.now();
-  if (now < next_publication_) return;
-  next_publication_ = now + kPublicationInterval;
+  next_publication_ = clock_.now() + kPublicationInterval;
   ClusterStatus status;
   status.state = cluster_.state();
   status.reason = cluster_.reason();
