@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,10 @@ inline std::vector<BackendCase> backend_cases() {
     }
   }
   return cases;
+}
+
+inline std::ostream& operator<<(std::ostream& out, const BackendCase& c) {
+  return out << c.backend << " " << c.instruction_set;
 }
 
 /// "cpu_avx2", the suffix of a test.

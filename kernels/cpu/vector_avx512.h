@@ -1,0 +1,71 @@
+#pragma once
+
+// Included only by sources that are compiled for AVX-512, inside no namespace of others.
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace tessera::kernels {
+namespace {
+
+/// 16 fp32 values. `count` lanes of memory are touched, the others read as zero.
+struct Avx512 {
+  using Float = __m512;
+  static constexpr std::int64_t kLanes = 16;
+
+  static __mmask16 lanes(std::int64_t count) {
+    return static_cast<__mmask16>((1U << static_cast<unsigned>(count)) - 1U);
+  }
+  static Float zero() { return _mm512_setzero_ps(); }
+  static Float set(float x) { return _mm512_set1_ps(x); }
+  static Float load(const float* p, std::int64_t count) {
+    return _mm512_maskz_loadu_ps(lanes(count), p);
+  }
+  static void store(float* p, std::int64_t count, Float x) {
+    _mm512_mask_storeu_ps(p, lanes(count), x);
+  }
+  static Float load_bfloat16(const std::uint16_t* p, std::int64_t count) {
+    const __m256i bits = _mm256_maskz_loadu_epi16(lanes(count), p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+  static Float load_float16(const std::uint16_t* p, std::int64_t count) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes(count), p));
+  }
+  static void store_bfloat16(std::uint16_t* p, std::int64_t count, Float x) {
+    _mm256_mask_storeu_epi16(p, lanes(count), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+  }
+  static Float round_bfloat16(Float x) {
+    const auto bits = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+
+  static Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
+  static Float sub(Float a, Float b) { return _mm512_sub_ps(a, b); }
+  static Float mul(Float a, Float b) { return _mm512_mul_ps(a, b); }
+  static Float div(Float a, Float b) { return _mm512_div_ps(a, b); }
+  static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+  static Float max(Float a, Float b) { return _mm512_max_ps(a, b); }
+  static Float min(Float a, Float b) { return _mm512_min_ps(a, b); }
+  static Float absolute(Float a) { return _mm512_abs_ps(a); }
+  static Float round(Float a) {
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  /// x 2^n for integer n in [-126, 127].
+  static Float scale(Float x, Float n) { return _mm512_scalef_ps(x, n); }
+  static Float from_int(const std::uint32_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_loadu_si512(p));
+  }
+
+  /// a > b ? x : y; y where a or b is not a number.
+  static Float select_greater(Float a, Float b, Float x, Float y) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
+  }
+  /// Bit i: a[i] >= b[i].
+  static std::uint32_t not_less(Float a, Float b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+
+  static float sum(Float x) { return _mm512_reduce_add_ps(x); }
+  static float largest(Float x) { return _mm512_reduce_max_ps(x); }
+};
+
+}  // namespace
+}  // namespace tessera::kernels
