@@ -12,6 +12,18 @@
 namespace tessera {
 namespace {
 
+constexpr std::string_view kHelp =
+    "Prints the configuration that a file and flags result in, as a file that --config reads, and "
+    "the\nmemory each rank needs. Refuses what `tessera serve` would refuse, and starts "
+    "nothing.\n\n"
+    "Usage: tessera check-config MODEL_DIR [flags of tessera serve]\n"
+    "       tessera check-config --reference\n\n"
+    "--reference prints every key with its range, default and meaning (docs/configuration.md).\n\n"
+    "Examples:\n"
+    "  tessera check-config deploy/models/tiny-sdar --tp 2 --kv-memory 2GB\n"
+    "  tessera check-config MODEL_DIR --max-running-requests 128 > server.toml\n"
+    "  tessera check-config --config server.toml\n";
+
 void print_bytes(std::string_view what, std::int64_t bytes) {
   std::cout << "#   " << std::left << std::setw(26) << what << std::right << std::fixed
             << std::setprecision(1) << std::setw(10) << static_cast<double>(bytes) / (1 << 20)
@@ -44,6 +56,10 @@ MemoryPlan memory_plan_of(const ServerConfig& config) {
 int run_check_config(int argc, const char* const* argv) {
   if (argc == 2 && std::string_view(argv[1]) == "--reference") {
     std::cout << config_reference();
+    return 0;
+  }
+  if (argc == 2 && (std::string_view(argv[1]) == "--help" || std::string_view(argv[1]) == "-h")) {
+    std::cout << kHelp;
     return 0;
   }
   const auto config = read_config(Program::kServe, argc, argv, std::cout);
