@@ -103,8 +103,7 @@ void EngineThread::loop() {
     cluster_.start_steps();
     // The ranks work while the news are handed on.
     deliver_updates();
-    if (!events_.empty()) next_publication_ = {};
-    publish();
+    if (!events_.empty() || clock_.now() >= next_publication_) publish();
     tell_events();
   }
   cluster_.shut_down();
@@ -155,9 +154,7 @@ void EngineThread::deliver_updates() {
 }
 
 void EngineThread::publish() {
-  const TimePoint now = clock_.now();
-  if (now < next_publication_) return;
-  next_publication_ = now + kPublicationInterval;
+  next_publication_ = clock_.now() + kPublicationInterval;
   ClusterStatus status;
   status.state = cluster_.state();
   status.reason = cluster_.reason();
