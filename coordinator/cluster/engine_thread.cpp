@@ -104,7 +104,11 @@ void EngineThread::loop() {
     cluster_.start_steps();
     // The ranks work while the news are handed on.
     deliver_updates();
-    if (clock_.now() >= next_publication_) publish();
+    if (clock_.now() >= next_publication_) {
+      publish();
+    } else {
+      is_publication_due_ = true;
+    }
   }
   cluster_.shut_down();
   router_.set_linger(kFarewellPatience);
@@ -113,6 +117,7 @@ void EngineThread::loop() {
 void EngineThread::wait() {
   TimePoint until = cluster_.next_wakeup();
   if (const auto deadline = engine_.next_deadline()) until = std::min(until, *deadline);
+  if (is_publication_due_) until = std::min(until, next_publication_);
   const auto patience = std::chrono::ceil<std::chrono::milliseconds>(until - clock_.now());
   zmq::pollitem_t items[] = {{router_.handle(), 0, ZMQ_POLLIN, 0},
                              {nullptr, commands_.wake_descriptor(), ZMQ_POLLIN, 0}};
@@ -154,6 +159,7 @@ void EngineThread::deliver_updates() {
 
 void EngineThread::publish() {
   next_publication_ = clock_.now() + kPublicationInterval;
+  is_publication_due_ = false;
   ClusterStatus status;
   status.state = cluster_.state();
   status.reason = cluster_.reason();
