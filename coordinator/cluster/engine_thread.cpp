@@ -37,8 +37,7 @@ EngineThread::EngineThread(const EngineOptions& engine_options,
       transport_(router_),
       engine_(engine_options, clock),
       cluster_(cluster_options, engine_, transport_, clock, [this](const ClusterEvent& event) {
-        publish();  // who hears of the event may ask for the status at once
-        listener_(event);
+        events_.push_back(event);
       }) {
   publish();
 }
@@ -104,13 +103,12 @@ void EngineThread::loop() {
     cluster_.start_steps();
     // The ranks work while the news are handed on.
     deliver_updates();
-    if (clock_.now() >= next_publication_) {
-      publish();
-    } else {
-      is_publication_due_ = true;
-    }
+    is_publication_due_ = true;
+    if (!events_.empty() || clock_.now() >= next_publication_) publish();
+    tell_events();
   }
   cluster_.shut_down();
+  tell_events();
   router_.set_linger(kFarewellPatience);
 }
 
@@ -177,6 +175,11 @@ void EngineThread::publish() {
   const std::lock_guard lock(published_mutex_);
   status_ = std::move(status);
   metrics_ = std::move(metrics);
+}
+
+// Who hears that a replica is ready may ask at once, and must not be told that it is not.
+void EngineThread::tell_events() {
+  for (const ClusterEvent& event : std::exchange(events_, {})) listener_(event);
 }
 
 void EngineThread::publish_failure(const std::string& reason) {

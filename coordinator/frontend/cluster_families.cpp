@@ -34,6 +34,15 @@ void add_work(const EngineStats& stats, MetricFamilies& families) {
   families.counter(forwards, help, as_double(stats.forwards_denoise), {{"phase", "denoise"}});
   families.counter(forwards, help, as_double(stats.forwards_store_only), {{"phase", "store_only"}});
   families.counter(forwards, help, as_double(stats.forwards_rebuild), {{"phase", "rebuild"}});
+  const std::string rows = "tessera_rows_total";
+  const std::string rows_help =
+      "Rows computed, rebuilds excluded, by what was known of their token.";
+  families.counter(rows, rows_help, as_double(stats.rows_prompt), {{"kind", "prompt"}});
+  families.counter(rows, rows_help, as_double(stats.rows_masked), {{"kind", "masked"}});
+  families.counter(rows, rows_help, as_double(stats.rows_decided), {{"kind", "decided"}});
+  families.counter("tessera_buffer_rows_total",
+                   "Rows that the forwards of output would have had with full buffers.",
+                   as_double(stats.rows_buffer));
   families.counter("tessera_preemptions_total",
                    "Times a running request lost its pages to another one.",
                    as_double(stats.preemptions));

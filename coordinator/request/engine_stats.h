@@ -26,6 +26,10 @@ struct EngineStats {
   std::uint64_t forwards_denoise = 0;
   std::uint64_t forwards_store_only = 0;
   std::uint64_t forwards_rebuild = 0;
+  std::uint64_t rows_prompt = 0;   ///< Rows computed for prompts, their first time.
+  std::uint64_t rows_masked = 0;   ///< Rows that were measured.
+  std::uint64_t rows_decided = 0;  ///< Rows of output whose token was decided before.
+  std::uint64_t rows_buffer = 0;  ///< Rows that the same forwards would have had with full buffers.
   std::uint64_t preemptions = 0;
   std::uint64_t prefix_lookup_tokens = 0;
   std::uint64_t prefix_hit_tokens = 0;
