@@ -18,13 +18,7 @@ void print_bytes(std::string_view what, std::int64_t bytes) {
             << " MiB\n";
 }
 
-void print_memory_plan(const ServerConfig& config) {
-  MemoryPlanInput input;
-  input.tp = config.tp;
-  input.weight_bytes = config.backend == "reference" ? 4 : 2;
-  input.kv_bytes = input.weight_bytes;
-  input.max_step_rows = config.max_step_rows;
-  const MemoryPlan plan = plan_memory(read_model_spec(config.model), input);
+void print_memory_plan(const ServerConfig& config, const MemoryPlan& plan) {
   const std::int64_t page_bytes = plan.kv_per_token * config.page_size;
 
   std::cout << "\n# Memory of each of " << config.tp * config.replicas << " ranks\n";
@@ -38,6 +32,15 @@ void print_memory_plan(const ServerConfig& config) {
 
 }  // namespace
 
+MemoryPlan memory_plan_of(const ServerConfig& config) {
+  MemoryPlanInput input;
+  input.tp = config.tp;
+  input.weight_bytes = config.backend == "reference" ? 4 : 2;
+  input.kv_bytes = input.weight_bytes;
+  input.max_step_rows = config.max_step_rows;
+  return plan_memory(read_model_spec(config.model), input);
+}
+
 int run_check_config(int argc, const char* const* argv) {
   if (argc == 2 && std::string_view(argv[1]) == "--reference") {
     std::cout << config_reference();
@@ -45,8 +48,9 @@ int run_check_config(int argc, const char* const* argv) {
   }
   const auto config = read_config(Program::kServe, argc, argv, std::cout);
   if (!config.has_value()) return 0;
+  const MemoryPlan plan = memory_plan_of(*config);  // before anything is printed
   std::cout << to_toml(*config);
-  print_memory_plan(*config);
+  print_memory_plan(*config, plan);
   return 0;
 }
 

@@ -6,10 +6,11 @@
 
 #include "common/base/error.h"
 #include "common/config/config.h"
+#include "coordinator/cli/bench/bench.h"
 #include "coordinator/cli/check_config.h"
-#include "coordinator/cli/generate/generate_command.h"
+#include "coordinator/cli/generate_command.h"
 #include "coordinator/cli/make_model.h"
-#include "coordinator/cli/serve/serve_command.h"
+#include "coordinator/cli/serve_command.h"
 
 namespace {
 
@@ -22,6 +23,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"serve", "serves a model over HTTP: coordinator and ranks", &tessera::run_serve_command},
     {"generate", "answers one prompt on the terminal", &tessera::run_generate_command},
+    {"bench", "measures latency, throughput and accuracy of a server", &tessera::run_bench},
     {"check-config", "prints configuration and memory plan", &tessera::run_check_config},
     {"make-model", "makes a model with random weights, of any size", &tessera::run_make_model},
 };

@@ -3,6 +3,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 #include <zmq.hpp>
 
 #include "common/base/clock.h"
@@ -73,11 +74,13 @@ class EngineThread final : public EngineClient {
   void take_messages();
   void deliver_updates();
   void publish();
+  void tell_events();
   void publish_failure(const std::string& reason);
 
   UpdateSink& sink_;
   const Clock& clock_;
   ClusterListener listener_;
+  std::vector<ClusterEvent> events_;  ///< Told once the status they lead to is published.
   zmq::context_t context_;
   wire::RouterChannel router_;
   RouterTransport transport_;

@@ -105,7 +105,7 @@ void ServeProcesses::start_job(const SupervisorAction& action) {
   job->job_id = action.job_id;
   report_.line(job->source, detail::concat("starting ", config_.tp, " rank(s), job ", job->job_id));
   job->process = std::make_unique<ChildProcess>(
-      job_command(config_, programs_, token_, action.job_id, control_endpoint_));
+      job_command(config_, programs_, token_, action.job_id, control_endpoint_, action.slot));
   jobs_[static_cast<std::size_t>(action.slot)] = std::move(job);
 }
 

@@ -30,8 +30,8 @@ std::string case_name(const ::testing::TestParamInfo<Setup>& info) {
 std::vector<Setup> setups() {
   std::vector<Setup> setups;
   for (const kernels::BackendCase& backend : kernels::backend_cases()) {
-    for (const char* model :
-         {"sdar", "dream_reasoner", "stable_diffcoder", "dream", "fast_dllm_v2", "llada"}) {
+    for (const char* model : {"sdar", "dream_reasoner", "stable_diffcoder", "dream", "fast_dllm_v2",
+                              "llada", "sdar_moe", "llada2", "llada2_one_group"}) {
       for (const char* dtype : {"f32", "bf16"}) {
         const ModelSpec spec = read_model_spec(fixtures_dir() / model / dtype);
         for (const std::int32_t tp : legal_tp_degrees(spec)) {

@@ -1,4 +1,4 @@
-#include "coordinator/cli/serve/serve_command.h"
+#include "coordinator/cli/serve_command.h"
 
 #include <unistd.h>
 
@@ -9,6 +9,7 @@
 
 #include "common/base/error.h"
 #include "common/config/config.h"
+#include "coordinator/cli/check_config.h"
 #include "coordinator/cli/client/server_process.h"
 #include "coordinator/cli/serve/serve_processes.h"
 
@@ -41,6 +42,7 @@ int run_serve_command(int argc, const char* const* argv) {
   const auto config = read_config(Program::kServe, argc, argv, std::cout);
   if (!config) return 0;
   require_checkpoint(config->model);
+  memory_plan_of(*config);  // refuses what no rank could load, before anything is started
   const ServePrograms programs{sibling_program("tessera-coordinator"),
                                sibling_program("tessera-worker")};
   require_in_path(programs.mpirun);
