@@ -116,8 +116,7 @@ class InvarianceTest : public ::testing::TestWithParam<Setup> {
     model_dir_ = fixtures_dir() / GetParam().model / "bf16";
     spec_ = read_model_spec(model_dir_);
     ModelFacts facts = facts_of(spec_);
-    // Whatever the model was trained for: every strategy, every block size.
-    facts.block_size.reset();
+    facts.block_size.reset();  // random weights take any block and any strategy
     facts.attention.reset();
     requests_ = RandomTraffic(facts, /*seed=*/23).requests(kNumRequests);
     static std::map<std::string, std::map<RequestId, ServedSequence>> all_alone;
