@@ -137,16 +137,24 @@ class StopSignals {
 /// The coordinator while it runs; owned by main.
 class Coordinator {
  public:
-  Coordinator(const ServerConfig& config, const CoordinatorEnvironment& environment)
-      : Coordinator(config, environment, load_served_model(config)) {}
+  /// @param signals  Made before anything else: threads inherit the blocked signals, and one that
+  ///                 comes while the model is read ends the server in order.
+  Coordinator(const ServerConfig& config,
+              const CoordinatorEnvironment& environment,
+              StopSignals& signals)
+      : Coordinator(config, environment, signals, load_served_model(config)) {}
 
   int run() {
     engine_.start();
     frontend_.start(engine_, [this] { return engine_.metrics(); });
     spdlog::info("serving on http://{}:{}, workers join at {}", config_.host, frontend_.port(),
                  engine_.endpoint());
-    const int exit_code = wait_for_end();
-    if (exit_code == 0) drain();
+    if (link_) link_->tell_listening(engine_.endpoint(), frontend_.port());
+    int exit_code = wait_for_end();
+    if (exit_code == 0) exit_code = drain();
+    if (exit_code == kExitInternal) {
+      frontend_.fail_open({FailureReason::kEngineFailed, "an internal error ended the server"});
+    }
     frontend_.wait_idle(kFlushPatience);
     frontend_.stop();
     engine_.stop();
@@ -156,9 +164,11 @@ class Coordinator {
  private:
   Coordinator(const ServerConfig& config,
               const CoordinatorEnvironment& environment,
+              StopSignals& signals,
               ServedModel model)
       : config_(config),
         exits_on_rank_loss_(environment.exits_on_rank_loss),
+        signals_(signals),
         wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
         frontend_(frontend_options(config, model), clock_),
         engine_(engine_options(config),
@@ -201,23 +211,27 @@ class Coordinator {
     }
   }
 
-  void drain() {
+  // Only the front end refuses work at first: what it has accepted may still be on its way to the
+  // engine. Ranks that leave because they are told to end, too, are no failure.
+  int drain() {
     spdlog::info("draining: new requests are refused, open ones have {} ms",
                  config_.drain_timeout.count());
     frontend_.drain();
-    engine_.drain();
     const TimePoint deadline = clock_.now() + config_.drain_timeout;
     constexpr milliseconds kLook{50};
     while (!frontend_.wait_idle(kLook)) {
+      if (exit_code_.load() == kExitInternal) return kExitInternal;
       if (!signals_.take() && clock_.now() < deadline) continue;
+      engine_.drain();
       engine_.fail_all({FailureReason::kDraining, "the server went down before this was done"});
-      return;
+      break;
     }
+    return 0;
   }
 
   const ServerConfig& config_;
   bool exits_on_rank_loss_;
-  StopSignals signals_;  // first: threads inherit the blocked signals
+  StopSignals& signals_;
   SystemClock clock_;
   int wake_;
   std::atomic<int> exit_code_ = 0;
@@ -229,7 +243,8 @@ class Coordinator {
 }  // namespace
 
 int run_coordinator(const ServerConfig& config, const CoordinatorEnvironment& environment) {
-  return Coordinator(config, environment).run();
+  StopSignals signals;
+  return Coordinator(config, environment, signals).run();
 }
 
 }  // namespace tessera

@@ -18,12 +18,17 @@ SupervisorLink::SupervisorLink(int descriptor) : descriptor_(descriptor) {
                   "TESSERA_SUPERVISOR_FD is ", descriptor, ", which is not open");
 }
 
+void SupervisorLink::tell_listening(const std::string& control_endpoint, std::uint16_t http_port) {
+  send_line("listening " + control_endpoint + " " + std::to_string(http_port));
+}
+
 void SupervisorLink::tell(const ClusterEvent& event) {
-  const char* word = event.kind == ClusterEventKind::kReplicaReady  ? "ready "
-                     : event.kind == ClusterEventKind::kReplicaLost ? "lost "
-                                                                    : nullptr;
-  if (word == nullptr) return;
-  const std::string line = word + event.job_id + "\n";
+  if (event.kind == ClusterEventKind::kReplicaReady) send_line("ready " + event.job_id);
+  if (event.kind == ClusterEventKind::kReplicaLost) send_line("lost " + event.job_id);
+}
+
+void SupervisorLink::send_line(const std::string& text) {
+  const std::string line = text + "\n";
   const ssize_t sent = send(descriptor_, line.data(), line.size(), MSG_NOSIGNAL);
   // EPIPE: the supervisor is gone, which receive() notices.
   TESSERA_CHECK(sent == static_cast<ssize_t>(line.size()) || errno == EPIPE || errno == ECONNRESET,

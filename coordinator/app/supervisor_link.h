@@ -1,6 +1,6 @@
 #pragma once
 
-#include <functional>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -10,15 +10,17 @@ namespace tessera {
 
 /// The coordinator's end of the socket to `tessera serve`, one line per message:
 ///
-///     to the supervisor:   ready JOB_ID | lost JOB_ID
+///     to the supervisor:   listening CONTROL_ENDPOINT HTTP_PORT | ready JOB_ID | lost JOB_ID
 ///     to the coordinator:  give-up REASON
 ///
-/// tell() may be called from the engine thread, the rest belongs to main. Nothing blocks.
+/// `listening` comes first, once: from then on workers may connect and clients may ask. tell() may
+/// be called from the engine thread, the rest belongs to main. Nothing blocks.
 class SupervisorLink {
  public:
   /// @param descriptor  Inherited; becomes non-blocking.
   explicit SupervisorLink(int descriptor);
 
+  void tell_listening(const std::string& control_endpoint, std::uint16_t http_port);
   void tell(const ClusterEvent& event);
 
   /// Reads what has arrived; the reason once the supervisor has given up.
@@ -28,6 +30,8 @@ class SupervisorLink {
   bool is_closed() const noexcept { return is_closed_; }  ///< The supervisor is gone.
 
  private:
+  void send_line(const std::string& line);
+
   int descriptor_;
   bool is_closed_ = false;
   std::string pending_;

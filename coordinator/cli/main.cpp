@@ -1,30 +1,39 @@
 #include <algorithm>
+#include <iomanip>
 #include <iostream>
 #include <iterator>
+#include <string>
 #include <string_view>
 
 #include "common/base/error.h"
 #include "common/config/config.h"
+#include "coordinator/cli/bench/bench.h"
 #include "coordinator/cli/check_config.h"
+#include "coordinator/cli/generate_command.h"
+#include "coordinator/cli/make_model.h"
+#include "coordinator/cli/serve_command.h"
 
 namespace {
 
 struct Command {
   std::string_view name;
   std::string_view summary;
-  int (*run)(int argc, const char* const* argv);  // argv[0] is the command's name
+  int (*run)(int argc, const char* const* argv);  // argv[0] is "tessera NAME", for --help
 };
 
 constexpr Command kCommands[] = {
-    {"check-config", "prints the resolved configuration and the memory plan",
-     &tessera::run_check_config},
+    {"serve", "serves a model over HTTP: coordinator and ranks", &tessera::run_serve_command},
+    {"generate", "answers one prompt on the terminal", &tessera::run_generate_command},
+    {"bench", "measures latency, throughput and accuracy of a server", &tessera::run_bench},
+    {"check-config", "prints configuration and memory plan", &tessera::run_check_config},
+    {"make-model", "makes a model with random weights, of any size", &tessera::run_make_model},
 };
 
 void print_help(std::ostream& out) {
   out << "tessera " << tessera::version() << ": serves block-diffusion language models\n\n"
       << "Usage: tessera COMMAND [arguments], tessera COMMAND --help\n\nCommands:\n";
   for (const Command& command : kCommands) {
-    out << "  " << command.name << "  " << command.summary << "\n";
+    out << "  " << std::left << std::setw(14) << command.name << command.summary << "\n";
   }
 }
 
@@ -36,9 +45,12 @@ int run(int argc, char** argv) {
   }
   const auto* command = std::ranges::find(kCommands, name, &Command::name);
   if (command == std::end(kCommands)) {
+    if (!name.empty()) std::cerr << "tessera: there is no command \"" << name << "\"\n\n";
     print_help(std::cerr);
     return 64;
   }
+  const std::string program = "tessera " + std::string(name);
+  argv[1] = const_cast<char*>(program.c_str());
   return command->run(argc - 1, argv + 1);
 }
 

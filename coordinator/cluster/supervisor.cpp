@@ -12,10 +12,16 @@ using Kind = SupervisorAction::Kind;
 
 constexpr int kExitConfig = 64;
 constexpr int kExitModel = 65;
+constexpr int kExitNeverReady = 69;
 constexpr int kExitCoordinatorDied = 70;
 
 bool is_permanent(int exit_code) {
   return exit_code == kExitConfig || exit_code == kExitModel;
+}
+
+std::string not_ready_text(Duration timeout) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
+  return detail::concat("not ready within ", seconds.count(), " s (join_timeout)");
 }
 
 }  // namespace
@@ -26,6 +32,7 @@ Supervisor::Supervisor(const SupervisorOptions& options)
 }
 
 void Supervisor::start(TimePoint now) {
+  if (is_stopping_) return;
   for (std::int32_t slot = 0; slot < options_.num_replicas; ++slot) start_job(slot, now);
 }
 
@@ -37,12 +44,12 @@ void Supervisor::start_job(std::int32_t slot, TimePoint now) {
   act({Kind::kStartJob, slot, job.job_id, 0, {}});
 }
 
-void Supervisor::end_job(std::int32_t slot, TimePoint now) {
+void Supervisor::end_job(std::int32_t slot, const std::string& why, TimePoint now) {
   Slot& job = slots_[static_cast<std::size_t>(slot)];
   if (job.phase != Phase::kStarting && job.phase != Phase::kRunning) return;
   job.phase = Phase::kEnding;
   job.deadline = now + options_.kill_grace;
-  act({Kind::kEndJob, slot, job.job_id, 0, {}});
+  act({Kind::kEndJob, slot, job.job_id, 0, why});
 }
 
 std::int32_t Supervisor::find(const std::string& job_id) const {
@@ -64,7 +71,7 @@ void Supervisor::on_replica_ready(const std::string& job_id, TimePoint now) {
 
 void Supervisor::on_replica_lost(const std::string& job_id, TimePoint now) {
   const std::int32_t slot = find(job_id);
-  if (slot >= 0) end_job(slot, now);
+  if (slot >= 0) end_job(slot, "the coordinator lost it", now);
 }
 
 void Supervisor::on_job_exit(std::int32_t slot, int exit_code, TimePoint now) {
@@ -83,25 +90,30 @@ void Supervisor::restart_or_give_up(std::int32_t slot, int exit_code, TimePoint 
   Slot& job = slots_[static_cast<std::size_t>(slot)];
   if (is_permanent(exit_code) && !was_ready_) return begin_shutdown(exit_code, now);
   if (job.num_restarts >= options_.restart_budget) {
-    return give_up(slot, detail::concat("replica ", slot, " was restarted ", job.num_restarts,
-                                        " times and ended again with ", exit_code));
+    return give_up(slot,
+                   detail::concat("replica ", slot, " is given up after ", job.num_restarts,
+                                  " restart(s), exit code ", exit_code),
+                   now);
   }
   const int doublings = std::min(job.num_restarts++, 10);
   job.deadline =
       now + std::min(options_.first_backoff * (std::int64_t{1} << doublings), options_.max_backoff);
 }
 
-void Supervisor::give_up(std::int32_t slot, const std::string& why) {
+void Supervisor::give_up(std::int32_t slot, const std::string& why, TimePoint now) {
   slots_[static_cast<std::size_t>(slot)].phase = Phase::kGivenUp;
   const bool is_last = std::all_of(slots_.begin(), slots_.end(), [](const Slot& other) {
     return other.phase == Phase::kGivenUp;
   });
   // While another replica runs or is being restarted, requests go on there.
-  if (is_last) act({Kind::kGiveUp, slot, {}, 0, why});
+  if (!is_last) return;
+  act({Kind::kGiveUp, slot, {}, 0, why});
+  if (!was_ready_) begin_shutdown(kExitNeverReady, now);
 }
 
 void Supervisor::on_coordinator_exit(int exit_code, TimePoint now) {
   coordinator_is_up_ = false;
+  coordinator_deadline_.reset();
   if (!is_stopping_) {
     is_stopping_ = true;
     exit_code_ = exit_code == 0 ? kExitCoordinatorDied : exit_code;
@@ -115,7 +127,7 @@ void Supervisor::on_coordinator_exit(int exit_code, TimePoint now) {
       job.phase = Phase::kEnding;
       job.deadline = now + options_.kill_grace;
     } else {
-      end_job(slot, now);
+      end_job(slot, "the coordinator is gone", now);
     }
   }
   exit_if_done();
@@ -126,26 +138,36 @@ void Supervisor::begin_shutdown(int exit_code, TimePoint now) {
   exit_code_ = exit_code;
   for (std::int32_t slot = 0; slot < options_.num_replicas; ++slot) {
     Slot& job = slots_[static_cast<std::size_t>(slot)];
-    if (job.phase == Phase::kStarting) end_job(slot, now);
+    if (job.phase == Phase::kStarting) end_job(slot, "the server stops", now);
     if (job.phase == Phase::kIdle) job.deadline.reset();
   }
-  if (coordinator_is_up_) act({Kind::kStopCoordinator, 0, {}, 0, {}});
+  stop_coordinator(options_.drain_grace, now);
   exit_if_done();
+}
+
+void Supervisor::stop_coordinator(Duration grace, TimePoint now) {
+  if (!coordinator_is_up_) return;
+  coordinator_deadline_ = now + grace;
+  act({Kind::kStopCoordinator, 0, {}, 0, {}});
 }
 
 void Supervisor::on_stop_signal(TimePoint now) {
   if (!is_stopping_) return begin_shutdown(/*exit_code=*/0, now);
-  if (coordinator_is_up_) act({Kind::kStopCoordinator, 0, {}, 0, {}});  // the second one: now
+  stop_coordinator(options_.kill_grace, now);  // the second one: now
 }
 
 void Supervisor::on_time(TimePoint now) {
+  if (coordinator_deadline_ && now >= *coordinator_deadline_) {
+    coordinator_deadline_.reset();
+    act({Kind::kKillCoordinator, 0, {}, 0, {}});
+  }
   for (std::int32_t slot = 0; slot < options_.num_replicas; ++slot) {
     Slot& job = slots_[static_cast<std::size_t>(slot)];
     if (!job.deadline || now < *job.deadline) continue;
     job.deadline.reset();
     switch (job.phase) {
       case Phase::kIdle: start_job(slot, now); break;
-      case Phase::kStarting: end_job(slot, now); break;
+      case Phase::kStarting: end_job(slot, not_ready_text(options_.join_timeout), now); break;
       case Phase::kEnding: act({Kind::kKillJob, slot, job.job_id, 0, {}}); break;
       default: break;
     }
@@ -153,7 +175,7 @@ void Supervisor::on_time(TimePoint now) {
 }
 
 std::optional<TimePoint> Supervisor::next_deadline() const {
-  std::optional<TimePoint> next;
+  std::optional<TimePoint> next = coordinator_deadline_;
   for (const Slot& slot : slots_) {
     if (slot.deadline && (!next || *slot.deadline < *next)) next = slot.deadline;
   }

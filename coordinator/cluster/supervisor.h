@@ -18,16 +18,18 @@ struct SupervisorOptions {
   Duration stable_after = std::chrono::minutes(10);  ///< Ready for so long: the budget is whole.
   Duration join_timeout = std::chrono::minutes(5);   ///< Start of a job to its readiness.
   Duration kill_grace = std::chrono::seconds(4);     ///< From asking a job to end to killing it.
+  Duration drain_grace = std::chrono::seconds(40);  ///< The same for the coordinator, which drains.
 };
 
 /// What the supervisor wants done. `slot` numbers the replicas.
 struct SupervisorAction {
   enum class Kind : std::uint8_t {
     kStartJob,         ///< Start mpirun for the slot under `job_id`.
-    kEndJob,           ///< Ask the slot's job to end (SIGTERM).
-    kKillJob,          ///< Kill it.
+    kEndJob,           ///< End the slot's job; see `text` for the reason.
+    kKillJob,          ///< It did not end: kill every process of it.
     kGiveUp,           ///< Tell the coordinator that nothing is restarted any more; see `text`.
     kStopCoordinator,  ///< Ask the coordinator to drain and exit (SIGTERM).
+    kKillCoordinator,  ///< Kill it.
     kExit,             ///< Everything has ended: exit with `exit_code`.
   };
 
@@ -47,11 +49,13 @@ struct SupervisorAction {
 ///                 +--back-off-- ending --exit-->  (budget left?) --no--> given up
 ///
 /// A job that ends with 64 or 65 (configuration, model) before the server was ever ready would do
-/// so again: the server ends with that code instead.
+/// so again: the server ends with that code instead. When the budget of every replica is spent,
+/// a server that was never ready ends with 69; one that was stays up and answers 503.
 class Supervisor {
  public:
   explicit Supervisor(const SupervisorOptions& options);
 
+  /// Starts the jobs, unless a stop signal was faster.
   void start(TimePoint now);
 
   // Events.
@@ -81,10 +85,11 @@ class Supervisor {
   };
 
   void start_job(std::int32_t slot, TimePoint now);
-  void end_job(std::int32_t slot, TimePoint now);
+  void end_job(std::int32_t slot, const std::string& why, TimePoint now);
   void restart_or_give_up(std::int32_t slot, int exit_code, TimePoint now);
-  void give_up(std::int32_t slot, const std::string& why);
+  void give_up(std::int32_t slot, const std::string& why, TimePoint now);
   void begin_shutdown(int exit_code, TimePoint now);
+  void stop_coordinator(Duration grace, TimePoint now);
   void exit_if_done();
   std::int32_t find(const std::string& job_id) const;
   void act(SupervisorAction action) { actions_.push_back(std::move(action)); }
@@ -95,6 +100,7 @@ class Supervisor {
   bool was_ready_ = false;
   bool is_stopping_ = false;
   bool coordinator_is_up_ = true;
+  std::optional<TimePoint> coordinator_deadline_;  ///< Then it is killed.
   bool has_exited_ = false;
   int exit_code_ = 0;
 };

@@ -71,6 +71,7 @@ class Engine::Impl {
   StepPlan emit(Replica& replica);
   SequenceSpan emit_span(Replica& replica, RequestRecord& record);
   void count_forward(const RequestRecord& record, const Span& piece);
+  void count_rows(const RequestRecord& record, const Span& piece);
 
   void check_result(const OutstandingStep& expected, const StepResult& result);
   void advance(Replica& replica,

@@ -166,6 +166,7 @@ SequenceSpan Engine::Impl::emit_span(Replica& replica, RequestRecord& record) {
                                         stored_end_after(sent.span, record.stored_len),
                                         is_last_piece});
   count_forward(record, sent.span);
+  if (!record.is_rebuilding()) count_rows(record, sent.span);
   return sent;
 }
 
@@ -180,6 +181,21 @@ void Engine::Impl::count_forward(const RequestRecord& record, const Span& piece)
     ++stats_.forwards_store_only;
   } else {
     ++stats_.forwards_denoise;
+  }
+}
+
+void Engine::Impl::count_rows(const RequestRecord& record, const Span& piece) {
+  const std::int32_t prompt_end = record.has_decoded() ? piece.first : record.sequence.prompt_len;
+  const std::int32_t num_prompt = std::max(std::min(piece.end(), prompt_end) - piece.first, 0);
+  // A measured row may be one of the prompt: that of the first token of a shifted model.
+  const auto num_measured =
+      std::min(static_cast<std::int32_t>(piece.measures.size()), piece.num_rows() - num_prompt);
+  const std::int32_t num_decided = piece.num_rows() - num_prompt - num_measured;
+  stats_.rows_prompt += static_cast<std::uint64_t>(num_prompt);
+  stats_.rows_masked += static_cast<std::uint64_t>(num_measured);
+  stats_.rows_decided += static_cast<std::uint64_t>(num_decided);
+  if (num_measured + num_decided > 0) {
+    stats_.rows_buffer += static_cast<std::uint64_t>(record.traits().max_buffer_rows);
   }
 }
 

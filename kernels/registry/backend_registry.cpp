@@ -2,6 +2,7 @@
 #include "kernels/backend_registry.h"
 
 #include "common/base/error.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/reference/reference_backend.h"
 
 namespace tessera::kernels {
@@ -15,8 +16,9 @@ struct BackendEntry {
 // To add a back end: a folder beside this one, and one line here and in backend_names().
 constexpr BackendEntry kBackends[] = {
     {"reference", &create_reference_backend},
+    {"cpu", &create_cpu_backend},
 };
-constexpr std::string_view kNames[] = {kBackends[0].name};
+constexpr std::string_view kNames[] = {kBackends[0].name, kBackends[1].name};
 
 }  // namespace
 

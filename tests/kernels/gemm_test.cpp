@@ -1,87 +1,164 @@
 #include <gtest/gtest.h>
 
-#include "kernels/backend_registry.h"
 #include "kernels/partition.h"
-#include "tests/kernels/matrix.h"
+#include "tests/kernels/backend_fixture.h"
 #include "tests/support/error_matchers.h"
 
 namespace tessera::kernels {
 namespace {
 
-class GemmTest : public ::testing::TestWithParam<std::string_view> {
- protected:
-  // Rows [first, first + count) of a times columns [k0, k0 + k) of w^T, in `leaves` leaves.
-  Matrix multiply(Matrix& a, const Matrix& w, std::int64_t k0, std::int64_t k, int leaves) {
-    const auto packed = backend_->create_packed({w.rows, k, leaves, 1});
-    ConstMatrixView source = w.view();
-    source.data = static_cast<const float*>(source.data) + k0;
-    source.cols = std::min(k, w.cols - k0);
-    backend_->pack_rows(*packed, 0, source);
-    MatrixView input = a.view();
-    input.data = static_cast<float*>(input.data) + k0;
-    input.cols = k;
-    Matrix c(a.rows, w.rows);
-    backend_->gemm(input, *packed, c.view());
-    return c;
-  }
-
-  std::unique_ptr<Backend> backend_ = create_backend(GetParam(), {});
+// A product of rows of `a` with `w`, both of the activation dtype: what packing rounds weights to.
+struct Product {
+  std::int64_t first_col = 0;  // of a and w
+  std::int64_t num_cols = 0;
+  std::int32_t k_leaves = 1;
+  std::int32_t row_leaves = 1;
 };
 
-INSTANTIATE_TEST_SUITE_P(Backends, GemmTest, ::testing::ValuesIn(backend_names()));
+Matrix multiply(Backend& backend, TypedMatrix& a, const TypedMatrix& w, const Product& product) {
+  const auto packed =
+      backend.create_packed({w.rows(), product.num_cols, product.k_leaves, product.row_leaves});
+  const auto offset = product.first_col * size_of(backend.activation_dtype());
+  ConstMatrixView source = w.view();
+  source.data = static_cast<const std::byte*>(source.data) + offset;
+  source.cols = std::min(product.num_cols, w.cols() - product.first_col);
+  backend.pack_rows(*packed, 0, source);
+  MatrixView input = a.view();
+  input.data = static_cast<std::byte*>(input.data) + offset;
+  input.cols = product.num_cols;
+  Matrix c(a.rows(), w.rows());
+  backend.gemm(input, *packed, c.view());
+  return c;
+}
+
+class GemmTest : public BackendTest {
+ protected:
+  TypedMatrix random(std::int64_t rows, std::int64_t cols, std::uint32_t seed) const {
+    return {activation(), random_matrix(rows, cols, seed)};
+  }
+};
+
+TESSERA_FOR_EVERY_BACKEND(GemmTest);
 
 TEST_P(GemmTest, MatchesTheDefinition) {
   const struct {
     std::int64_t m, n, k;
-    int leaves;
-  } cases[] = {{0, 5, 4, 1}, {1, 1, 2, 1}, {3, 65, 34, 1}, {5, 130, 48, 8}, {2, 64, 16, 2}};
+    std::int32_t k_leaves, row_leaves;
+  } cases[] = {
+      {0, 5, 4, 1, 1},     {1, 1, 2, 1, 1},      {3, 65, 34, 1, 1},  {5, 130, 48, 8, 1},
+      {2, 64, 16, 2, 1},   {1, 200, 1030, 1, 1}, {6, 64, 512, 4, 1}, {13, 63, 254, 1, 1},
+      {40, 96, 352, 8, 1}, {7, 0, 16, 1, 1},     {4, 5, 0, 1, 1},    {3, 240, 30, 1, 8},
+      {9, 1040, 16, 1, 4},
+  };
   for (const auto& c : cases) {
-    SCOPED_TRACE(::testing::Message() << c.m << "x" << c.n << "x" << c.k);
-    Matrix a = random_matrix(c.m, c.k, 1);
-    const Matrix w = random_matrix(c.n, c.k, 2);
-    const Matrix got = multiply(a, w, 0, c.k, c.leaves);
+    SCOPED_TRACE(::testing::Message() << c.m << "x" << c.n << "x" << c.k << " in " << c.k_leaves
+                                      << " and " << c.row_leaves << " leaves");
+    TypedMatrix a = random(c.m, c.k, 1);
+    const TypedMatrix w = random(c.n, c.k, 2);
+    const Matrix got = multiply(*backend_, a, w, {0, c.k, c.k_leaves, c.row_leaves});
     for (std::int64_t i = 0; i < c.m; ++i) {
       for (std::int64_t j = 0; j < c.n; ++j) {
         double want = 0.0;
-        for (std::int64_t k = 0; k < c.k; ++k) want += double{a.at(i, k)} * double{w.at(j, k)};
-        ASSERT_NEAR(got.at(i, j), want, 1e-5) << i << ", " << j;
+        double size = 0.0;
+        for (std::int64_t k = 0; k < c.k; ++k) {
+          const double term = double{a.at(i, k)} * double{w.at(j, k)};
+          want += term;
+          size += std::abs(term);
+        }
+        // Every addition of the chain rounds a sum below `size` by 2^-24 of it, at random.
+        ASSERT_NEAR(got.at(i, j), want, 1e-6 * size) << i << ", " << j;
       }
-      EXPECT_TRUE(std::isnan(got.values[static_cast<std::size_t>(i * got.stride + c.n)]));
     }
+    EXPECT_TRUE(got.padding_untouched());
   }
 }
 
 TEST_P(GemmTest, RanksAddUpToTheSameBits) {
-  const std::int64_t k = padded_reduction(70);
-  Matrix a = random_matrix(3, k, 3);
-  const Matrix w = random_matrix(20, 70, 4);  // the last 10 columns are padding
-  const Matrix whole = multiply(a, w, 0, k, kNumLeaves);
-  for (const int ranks : {2, 4, 8}) {
-    std::vector<Matrix> partials;
-    for (int r = 0; r < ranks; ++r) {
-      partials.push_back(multiply(a, w, r * k / ranks, k / ranks, kNumLeaves / ranks));
-    }
-    for_each_branch(ranks, [&](std::int32_t left, std::int32_t right) {
-      backend_->add(partials[static_cast<std::size_t>(left)].view(),
-                    partials[static_cast<std::size_t>(right)].view());
-    });
-    for (std::int64_t i = 0; i < 3; ++i) {
-      for (std::int64_t j = 0; j < 20; ++j) {
-        EXPECT_EQ(partials[0].at(i, j), whole.at(i, j)) << ranks << " ranks";
+  for (const std::int64_t length : {70, 1000}) {
+    const std::int64_t k = padded_reduction(length);
+    Matrix values = random_matrix(9, k, 3);
+    TypedMatrix a(activation(), values);
+    const TypedMatrix w = random(75, length, 4);  // the last columns are padding
+    const Matrix whole = multiply(*backend_, a, w, {0, k, kNumLeaves, 1});
+    for (const std::int32_t ranks : {2, 4, 8}) {
+      std::vector<Matrix> partials;
+      for (std::int32_t r = 0; r < ranks; ++r) {
+        partials.push_back(
+            multiply(*backend_, a, w, {r * k / ranks, k / ranks, kNumLeaves / ranks, 1}));
+      }
+      for_each_branch(ranks, [&](std::int32_t left, std::int32_t right) {
+        backend_->add(partials[static_cast<std::size_t>(left)].view(),
+                      partials[static_cast<std::size_t>(right)].view());
+      });
+      for (std::int64_t i = 0; i < a.rows(); ++i) {
+        for (std::int64_t j = 0; j < w.rows(); ++j) {
+          ASSERT_EQ(partials[0].at(i, j), whole.at(i, j)) << ranks << " ranks";
+        }
       }
     }
   }
 }
 
 TEST_P(GemmTest, ARowDoesNotDependOnTheOthers) {
-  Matrix a = random_matrix(9, 64, 5);
-  const Matrix w = random_matrix(70, 64, 6);
-  const Matrix together = multiply(a, w, 0, 64, 1);
-  for (std::int64_t i = 0; i < a.rows; ++i) {
-    Matrix row(1, 64);
-    for (std::int64_t k = 0; k < 64; ++k) row.at(0, k) = a.at(i, k);
-    const Matrix alone = multiply(row, w, 0, 64, 1);
-    for (std::int64_t j = 0; j < 70; ++j) EXPECT_EQ(alone.at(0, j), together.at(i, j));
+  const TypedMatrix w = random(150, 96, 6);
+  for (const std::int32_t k_leaves : {1, 8}) {
+    TypedMatrix all = random(40, 96, 5);
+    const Matrix together = multiply(*backend_, all, w, {0, 96, k_leaves, 1});
+    for (std::int64_t m = 1; m <= 40; ++m) {
+      // The last m of the rows.
+      TypedMatrix some(activation(), m, 96);
+      for (std::int64_t i = 0; i < m; ++i) {
+        for (std::int64_t k = 0; k < 96; ++k) some.set(i, k, all.at(40 - m + i, k));
+      }
+      const Matrix got = multiply(*backend_, some, w, {0, 96, k_leaves, 1});
+      for (std::int64_t i = 0; i < m; ++i) {
+        for (std::int64_t j = 0; j < w.rows(); ++j) {
+          ASSERT_EQ(got.at(i, j), together.at(40 - m + i, j)) << m << " rows, row " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(GemmTest, ThreadsDoNotChangeABit) {
+  const TypedMatrix w = random(333, 96, 8);
+  for (const std::int64_t m : {1, 5, 23}) {
+    TypedMatrix a = random(m, 96, 7);
+    const Matrix one = multiply(*backend_, a, w, {0, 96, 8, 1});
+    for (const std::int32_t num_threads : {2, 3, 4}) {
+      const auto threaded = GetParam().create(num_threads);
+      const Matrix got = multiply(*threaded, a, w, {0, 96, 8, 1});
+      for (std::int64_t i = 0; i < m; ++i) {
+        for (std::int64_t j = 0; j < w.rows(); ++j) {
+          ASSERT_EQ(got.at(i, j), one.at(i, j)) << num_threads << " threads";
+        }
+      }
+    }
+  }
+}
+
+// Pieces of any size and dtype, missing columns zero, bait in the padding of the inputs.
+TEST_P(GemmTest, WeightsMayBePackedInPieces) {
+  const TypedMatrix w = random(140, 33, 9);
+  const Matrix floats = w.values();
+  const auto packed = backend_->create_packed({140, 36, 1, 1});
+  ConstMatrixView piece = w.view();
+  piece.rows = 3;
+  backend_->pack_rows(*packed, 0, piece);
+  piece = floats.view();
+  piece.rows = 100;
+  piece.data = floats.view().row(3);
+  backend_->pack_rows(*packed, 3, piece);
+  piece = w.view();
+  piece.rows = 37;
+  piece.data = w.view().row(103);
+  backend_->pack_rows(*packed, 103, piece);
+  TypedMatrix a = random(7, 36, 10);
+  Matrix got(7, 140);
+  backend_->gemm(a.view(), *packed, got.view());
+  const Matrix want = multiply(*backend_, a, w, {0, 36, 1, 1});
+  for (std::int64_t i = 0; i < 7; ++i) {
+    for (std::int64_t j = 0; j < 140; ++j) ASSERT_EQ(got.at(i, j), want.at(i, j));
   }
 }
 
@@ -89,10 +166,23 @@ TEST_P(GemmTest, RefusesWhatTheContractForbids) {
   EXPECT_ERROR(backend_->create_packed({4, 3, 1, 1}), kInvalidArgument);
   EXPECT_ERROR(backend_->create_packed({4, 16, 3, 1}), kInvalidArgument);
   const auto packed = backend_->create_packed({4, 16, 1, 1});
-  Matrix narrow(2, 8);
+  TypedMatrix narrow(activation(), 2, 8);
+  TypedMatrix fits(activation(), 2, 16);
   Matrix c(2, 4);
   EXPECT_ERROR(backend_->gemm(narrow.view(), *packed, c.view()), kInvalidArgument);
+  EXPECT_ERROR(backend_->gemm(fits.view(), *packed, Matrix(2, 5).view()), kInvalidArgument);
+  MatrixView integers = c.view();
+  integers.dtype = DType::kInt32;
+  EXPECT_ERROR(backend_->gemm(fits.view(), *packed, integers), kInvalidArgument);
   EXPECT_ERROR(backend_->pack_rows(*packed, 3, narrow.view()), kInvalidArgument);
+}
+
+TEST_P(GemmTest, MatricesOfAnotherBackEndAreRefused) {
+  const bool is_reference = GetParam().backend == "reference";
+  const auto other = create_backend(is_reference ? "cpu" : "reference", {});
+  const auto packed = other->create_packed({4, 16, 1, 1});
+  TypedMatrix a(activation(), 2, 16);
+  EXPECT_ERROR(backend_->gemm(a.view(), *packed, Matrix(2, 4).view()), kInvalidArgument);
 }
 
 }  // namespace

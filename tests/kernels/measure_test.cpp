@@ -5,10 +5,11 @@
 #include <random>
 #include <thread>
 
-#include "kernels/backend_registry.h"
 #include "kernels/filtered_measure.h"
+#include "kernels/measure_row.h"
 #include "kernels/partition.h"
-#include "tests/kernels/matrix.h"
+#include "tests/kernels/backend_fixture.h"
+#include "tests/support/error_matchers.h"
 #include "tests/support/measure_reference.h"
 
 namespace tessera::kernels {
@@ -95,14 +96,17 @@ std::vector<Measure> random_measures(int count, bool filtered) {
   return measures;
 }
 
-class MeasureTest : public ::testing::TestWithParam<std::string_view> {
+class MeasureTest : public BackendTest {
  protected:
-  // Rows 0 and 1: all logits are equal, the highest id that may be chosen wins.
-  MeasureTest() {
-    for (std::int64_t k = 0; k < kHidden; ++k) hidden_.at(0, k) = hidden_.at(1, k) = 0.0F;
+  void SetUp() override {
+    BackendTest::SetUp();
+    if (backend_ == nullptr) return;
+    // Rows 0 and 1: all logits are equal, the highest id that may be chosen wins.
+    for (std::int64_t k = 0; k < kHidden; ++k) values_.at(0, k) = values_.at(1, k) = 0.0F;
+    hidden_ = TypedMatrix(activation(), values_);
   }
 
-  // Quarter-integer weights and inputs: many equal logits, and equal on every back end.
+  // Quarter-integer weights and inputs: many equal logits, exact in bf16 and on every back end.
   static Matrix coarse(std::int64_t rows, std::int64_t cols, std::uint32_t seed) {
     Matrix matrix = random_matrix(rows, cols, seed);
     for (float& x : matrix.values) x = std::isnan(x) ? x : std::round(4.0F * x) / 4.0F;
@@ -129,7 +133,7 @@ class MeasureTest : public ::testing::TestWithParam<std::string_view> {
     for (std::size_t v = 0; v < logits.size(); ++v) {
       double sum = 0.0;
       for (std::int64_t k = 0; k < kHidden; ++k) {
-        sum += double{hidden_.at(static_cast<std::int64_t>(row), k)} *
+        sum += double{values_.at(static_cast<std::int64_t>(row), k)} *
                double{weights_.at(static_cast<std::int64_t>(v), k)};
       }
       logits[v] = static_cast<float>(sum);
@@ -152,11 +156,11 @@ class MeasureTest : public ::testing::TestWithParam<std::string_view> {
   }
 
   Matrix weights_ = coarse(kVocabSize, kHidden, 8);
-  Matrix hidden_ = coarse(40, kHidden, 9);
-  std::unique_ptr<Backend> backend_ = create_backend(GetParam(), {});
+  Matrix values_ = coarse(40, kHidden, 9);
+  TypedMatrix hidden_{DType::kFloat32, 0, 0};  // values_ in the activation dtype
 };
 
-INSTANTIATE_TEST_SUITE_P(Backends, MeasureTest, ::testing::ValuesIn(backend_names()));
+TESSERA_FOR_EVERY_BACKEND(MeasureTest);
 
 TEST_P(MeasureTest, FusedRowsAreTheSameBitsOnEveryNumberOfRanks) {
   const auto measures = random_measures(40, /*filtered=*/false);

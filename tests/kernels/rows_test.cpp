@@ -2,94 +2,218 @@
 
 #include <cmath>
 
-#include "kernels/backend_registry.h"
 #include "kernels/rope_table.h"
-#include "tests/kernels/matrix.h"
+#include "tests/kernels/backend_fixture.h"
 #include "tests/support/error_matchers.h"
 
 namespace tessera::kernels {
 namespace {
 
-class RowsTest : public ::testing::TestWithParam<std::string_view> {
- protected:
-  std::unique_ptr<Backend> backend_ = create_backend(GetParam(), {});
-};
+class RowsTest : public BackendTest {};
 
-INSTANTIATE_TEST_SUITE_P(Backends, RowsTest, ::testing::ValuesIn(backend_names()));
+TESSERA_FOR_EVERY_BACKEND(RowsTest);
+
+void expect_equal(const Matrix& got, const Matrix& want) {
+  for (std::int64_t i = 0; i < want.rows; ++i) {
+    for (std::int64_t j = 0; j < want.cols; ++j) ASSERT_EQ(got.at(i, j), want.at(i, j)) << i;
+  }
+}
 
 TEST_P(RowsTest, ShardedEmbeddingsAddUp) {
-  const Matrix table = random_matrix(10, 6, 1);
-  const std::vector<TokenId> ids = {9, 0, 5, 4, 9};
-  const auto low = backend_->create_packed({5, 6, 1, 1});
-  ConstMatrixView part = table.view();
-  part.rows = 5;
-  backend_->pack_rows(*low, 0, part);
-  part.data = table.view().row(5);
-  Matrix sum(5, 6);
-  Matrix high(5, 6);
-  backend_->gather_embeddings(*low, 0, ids, sum.view());
-  backend_->gather_embeddings(part, 5, ids, high.view());
-  backend_->add(sum.view(), high.view());
-  for (std::int64_t i = 0; i < 5; ++i) {
-    for (std::int64_t j = 0; j < 6; ++j) {
-      EXPECT_EQ(sum.at(i, j), table.at(ids[static_cast<std::size_t>(i)], j));
+  for (const std::int64_t hidden : {6, 38}) {
+    const TypedMatrix table(activation(), random_matrix(10, hidden, 1));
+    const std::vector<TokenId> ids = {9, 0, 5, 4, 9};
+    const auto low = backend_->create_packed({5, hidden, 1, 1});
+    ConstMatrixView part = table.view();
+    part.rows = 5;
+    backend_->pack_rows(*low, 0, part);
+    part.data = table.view().row(5);
+    Matrix sum(5, hidden);
+    Matrix high(5, hidden);
+    backend_->gather_embeddings(*low, 0, ids, sum.view());
+    backend_->gather_embeddings(part, 5, ids, high.view());
+    EXPECT_TRUE(sum.padding_untouched() && high.padding_untouched());
+    backend_->add(sum.view(), high.view());
+    EXPECT_TRUE(sum.padding_untouched());
+    for (std::int64_t i = 0; i < 5; ++i) {
+      for (std::int64_t j = 0; j < hidden; ++j) {
+        EXPECT_EQ(sum.at(i, j), table.at(ids[static_cast<std::size_t>(i)], j));
+      }
     }
   }
+}
+
+// A packed LM head in leaves of the vocabulary is a table like any other.
+TEST_P(RowsTest, EmbeddingsComeFromAPackedHeadInLeaves) {
+  const TypedMatrix table(activation(), random_matrix(640, 10, 11));
+  const auto head = backend_->create_packed({640, 10, 1, 8});
+  backend_->pack_rows(*head, 0, table.view());
+  const std::vector<TokenId> ids = {100, 179, 180, 243, 244, 739, 99, 740};
+  Matrix got(8, 10);
+  backend_->gather_embeddings(*head, 100, ids, got.view());
+  for (std::int64_t i = 0; i < 8; ++i) {
+    for (std::int64_t j = 0; j < 10; ++j) {
+      EXPECT_EQ(got.at(i, j), i < 6 ? table.at(ids[static_cast<std::size_t>(i)] - 100, j) : 0.0F);
+    }
+  }
+}
+
+TEST_P(RowsTest, EveryDtypeOfATableIsReadExactly) {
+  // 1, the smallest subnormal, -0 and -2, as fp16.
+  std::vector<std::uint16_t> halves = {0x3C00, 0x0001, 0x8000, 0xC000};
+  const ConstMatrixView table{halves.data(), DType::kFloat16, 1, 4, 4};
+  const std::vector<TokenId> ids = {0};
+  Matrix got(1, 4);
+  backend_->gather_embeddings(table, 0, ids, got.view());
+  EXPECT_EQ(got.at(0, 0), 1.0F);
+  EXPECT_EQ(got.at(0, 1), 0x1p-24F);
+  EXPECT_FALSE(std::signbit(got.at(0, 2)));
+  EXPECT_EQ(got.at(0, 3), -2.0F);
 }
 
 TEST_P(RowsTest, BlendKeepsTheMixedNorm) {
-  const Matrix gathered = random_matrix(3, 8, 2);
-  EmbeddingRecipe recipe;
-  recipe.num_ids = 2;
-  recipe.probabilities = {0.5F, 0.2F};
-  recipe.residual = 0.3F;
-  Matrix out(2, 8);
-  const RecipeRow row{&recipe, 0, 1};
-  backend_->apply_recipes({&row, 1}, gathered.view(), out.view());
-  const double weights[] = {recipe.probabilities[0], recipe.probabilities[1], recipe.residual};
-  double wanted = 0.0;
-  double got = 0.0;
-  for (std::int64_t i = 0; i < 3; ++i) {
+  for (const std::int64_t hidden : {8, 35}) {
+    const Matrix gathered = random_matrix(3, hidden, 2);
+    EmbeddingRecipe recipe;
+    recipe.num_ids = 2;
+    recipe.probabilities = {0.5F, 0.2F};
+    recipe.residual = 0.3F;
+    Matrix out(2, hidden);
+    const RecipeRow row{&recipe, 0, 1};
+    backend_->apply_recipes({&row, 1}, gathered.view(), out.view());
+    const double weights[] = {recipe.probabilities[0], recipe.probabilities[1], recipe.residual};
+    double wanted = 0.0;
     double squares = 0.0;
-    for (std::int64_t j = 0; j < 8; ++j) squares += std::pow(double{gathered.at(i, j)}, 2);
-    wanted += weights[i] * std::sqrt(squares);
+    std::vector<double> mixed;
+    for (std::int64_t j = 0; j < hidden; ++j) {
+      double sum = 0.0;
+      for (std::int64_t i = 0; i < 3; ++i) sum += weights[i] * double{gathered.at(i, j)};
+      squares += sum * sum;
+      mixed.push_back(sum);
+    }
+    for (std::int64_t i = 0; i < 3; ++i) {
+      double of_row = 0.0;
+      for (std::int64_t j = 0; j < hidden; ++j) of_row += std::pow(double{gathered.at(i, j)}, 2);
+      wanted += weights[i] * std::sqrt(of_row);
+    }
+    for (std::int64_t j = 0; j < hidden; ++j) {
+      EXPECT_NEAR(out.at(1, j), mixed[static_cast<std::size_t>(j)] * wanted / std::sqrt(squares),
+                  1e-6);
+    }
+    EXPECT_TRUE(std::isnan(out.at(0, 0)));
+    EXPECT_TRUE(out.padding_untouched());
   }
-  for (std::int64_t j = 0; j < 8; ++j) got += std::pow(double{out.at(1, j)}, 2);
-  EXPECT_NEAR(std::sqrt(got), wanted, 1e-5);
-  EXPECT_TRUE(std::isnan(out.at(0, 0)));
+}
+
+TEST_P(RowsTest, AddPutsAWeightedMixOnTheBase) {
+  const Matrix gathered = random_matrix(3, 21, 12);
+  EmbeddingRecipe recipe;
+  recipe.kind = RecipeKind::kAdd;
+  recipe.num_ids = 2;
+  recipe.probabilities = {0.75F, 0.25F};
+  recipe.weight = 0.5F;
+  Matrix out(1, 21);
+  const RecipeRow row{&recipe, 0, 0};
+  backend_->apply_recipes({&row, 1}, gathered.view(), out.view());
+  for (std::int64_t j = 0; j < 21; ++j) {
+    const double mix = 0.75 * double{gathered.at(0, j)} + 0.25 * double{gathered.at(1, j)};
+    EXPECT_NEAR(out.at(0, j), gathered.at(2, j) + 0.5 * mix, 1e-6);
+  }
 }
 
 TEST_P(RowsTest, AddRmsNormMatchesTheDefinition) {
-  Matrix residual = random_matrix(3, 10, 3);
-  const Matrix before = residual;
-  const Matrix delta = random_matrix(3, 10, 4);
-  const std::vector<float> weight = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
-  Matrix out(3, 10);
-  backend_->add_rms_norm(residual.view(), delta.view(), weight, 1e-6F, out.view());
-  for (std::int64_t i = 0; i < 3; ++i) {
-    double squares = 0.0;
-    for (std::int64_t j = 0; j < 10; ++j) {
-      EXPECT_EQ(residual.at(i, j), before.at(i, j) + delta.at(i, j));
-      squares += std::pow(double{residual.at(i, j)}, 2);
+  for (const std::int64_t hidden : {1, 10, 75}) {
+    Matrix residual = random_matrix(3, hidden, 3);
+    const Matrix before = residual;
+    const Matrix delta = random_matrix(3, hidden, 4);
+    std::vector<float> weight;
+    for (std::int64_t j = 1; j <= hidden; ++j) weight.push_back(static_cast<float>(j));
+    TypedMatrix out(activation(), 3, hidden);
+    backend_->add_rms_norm(residual.view(), delta.view(), weight, 1e-6F, out.view());
+    for (std::int64_t i = 0; i < 3; ++i) {
+      double squares = 0.0;
+      for (std::int64_t j = 0; j < hidden; ++j) {
+        EXPECT_EQ(residual.at(i, j), before.at(i, j) + delta.at(i, j));
+        squares += std::pow(double{residual.at(i, j)}, 2);
+      }
+      for (std::int64_t j = 0; j < hidden; ++j) {
+        const double want = residual.at(i, j) /
+                            std::sqrt(squares / static_cast<double>(hidden) + 1e-6) *
+                            double{weight[static_cast<std::size_t>(j)]};
+        // Rounded twice: before and after the product with the weight.
+        EXPECT_NEAR(out.at(i, j), want,
+                    1e-6 + (1e-6 + 2 * rounding(activation())) * std::abs(want));
+      }
     }
-    for (std::int64_t j = 0; j < 10; ++j) {
-      const double want = residual.at(i, j) / std::sqrt(squares / 10 + 1e-6) *
-                          double{weight[static_cast<std::size_t>(j)]};
-      EXPECT_NEAR(out.at(i, j), want, 1e-5);
-    }
+    EXPECT_TRUE(out.padding_untouched() && residual.padding_untouched());
+    TypedMatrix again(activation(), 3, hidden);
+    backend_->rms_norm(residual.view(), weight, 1e-6F, again.view());
+    expect_equal(again.values(), out.values());
   }
 }
 
 TEST_P(RowsTest, ActMulIsSiluTimesUp) {
-  const Matrix gate_up = random_matrix(2, 6, 5);
-  Matrix out(2, 3);
+  Matrix gate_up = random_matrix(2, 54, 5);
+  gate_up.at(0, 0) = 200.0F;
+  gate_up.at(0, 1) = -200.0F;
+  TypedMatrix out(activation(), 2, 27);
   backend_->act_mul(Activation::kSilu, gate_up.view(), out.view());
   for (std::int64_t i = 0; i < 2; ++i) {
-    for (std::int64_t j = 0; j < 3; ++j) {
+    for (std::int64_t j = 0; j < 27; ++j) {
       const double gate = gate_up.at(i, j);
-      EXPECT_NEAR(out.at(i, j), gate / (1 + std::exp(-gate)) * double{gate_up.at(i, 3 + j)}, 1e-6);
+      const double want = gate / (1 + std::exp(-gate)) * double{gate_up.at(i, 27 + j)};
+      EXPECT_NEAR(out.at(i, j), want, 1e-6 + (1e-6 + rounding(activation())) * std::abs(want));
     }
   }
+  EXPECT_TRUE(out.padding_untouched());
+}
+
+// Ranks hold other columns of the MLP at other places.
+TEST_P(RowsTest, AnActivationDoesNotDependOnItsPlaceInTheRow) {
+  const Matrix gate_up = random_matrix(1, 2 * 45, 13);
+  TypedMatrix whole(activation(), 1, 45);
+  backend_->act_mul(Activation::kSilu, gate_up.view(), whole.view());
+  for (const std::int64_t first : {1, 8, 23}) {
+    const std::int64_t count = 45 - first;
+    Matrix part(1, 2 * count);
+    for (std::int64_t j = 0; j < count; ++j) {
+      part.at(0, j) = gate_up.at(0, first + j);
+      part.at(0, count + j) = gate_up.at(0, 45 + first + j);
+    }
+    TypedMatrix got(activation(), 1, count);
+    backend_->act_mul(Activation::kSilu, part.view(), got.view());
+    for (std::int64_t j = 0; j < count; ++j) EXPECT_EQ(got.at(0, j), whole.at(0, first + j));
+  }
+}
+
+TEST_P(RowsTest, ThreadsDoNotChangeABit) {
+  const Matrix x = random_matrix(67, 400, 14);
+  const std::vector<float> weight(400, 1.5F);
+  std::vector<std::int64_t> rows;
+  for (std::int64_t i = 0; i < 67; ++i) rows.push_back(66 - i);
+  TypedMatrix norm(activation(), 67, 400);
+  backend_->rms_norm(x.view(), weight, 1e-6F, norm.view());
+  for (const std::int32_t num_threads : {2, 3, 4}) {
+    const auto threaded = GetParam().create(num_threads);
+    TypedMatrix got(activation(), 67, 400);
+    threaded->rms_norm(x.view(), weight, 1e-6F, got.view());
+    expect_equal(got.values(), norm.values());
+    Matrix gathered(67, 400);
+    threaded->gather_rows(x.view(), rows, gathered.view());
+    for (std::int64_t i = 0; i < 67; ++i) EXPECT_EQ(gathered.at(i, 7), x.at(66 - i, 7));
+    EXPECT_TRUE(gathered.padding_untouched());
+  }
+}
+
+TEST_P(RowsTest, RefusesWhatTheContractForbids) {
+  Matrix x(2, 6);
+  TypedMatrix out(activation(), 2, 6);
+  const std::vector<float> weight(5, 1.0F);
+  EXPECT_ERROR(backend_->rms_norm(x.view(), weight, 1e-6F, out.view()), kInvalidArgument);
+  EXPECT_ERROR(backend_->act_mul(Activation::kSilu, x.view(), out.view()), kInvalidArgument);
+  EXPECT_ERROR(backend_->add(x.view(), Matrix(2, 5).view()), kInvalidArgument);
+  const std::vector<std::int64_t> rows = {0, 2};
+  EXPECT_ERROR(backend_->gather_rows(x.view(), rows, Matrix(2, 6).view()), kInvalidArgument);
 }
 
 TEST_P(RowsTest, QkNormRopeStoreTurnsPairsAndFillsSlots) {
@@ -146,6 +270,17 @@ TEST_P(RowsTest, QkNormRopeStoreTurnsPairsAndFillsSlots) {
 
 TEST(BackendRegistryTest, UnknownNamesAreErrors) {
   EXPECT_ERROR(create_backend("abacus", {}), kInvalidArgument);
+  BackendOptions options;
+  options.instruction_set = "mmx";
+  EXPECT_ERROR(create_backend("cpu", options), kInvalidArgument);
+}
+
+TEST(BackendRegistryTest, TheNameOfADeviceTellsItsInstructionSet) {
+  BackendOptions options;
+  options.instruction_set = "avx2";
+  EXPECT_EQ(create_backend("cpu", options)->device_name(), "cpu avx2");
+  const bool has_avx512 = __builtin_cpu_supports("avx512bf16") != 0;
+  EXPECT_EQ(create_backend("cpu", {})->device_name(), has_avx512 ? "cpu avx512_bf16" : "cpu avx2");
 }
 
 }  // namespace

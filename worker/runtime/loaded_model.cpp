@@ -22,6 +22,13 @@ std::string read_file(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
+// Describing a model takes less than running it.
+void require_runnable(const ModelSpec& spec) {
+  TESSERA_REQUIRE(spec.moe.layers.empty() && spec.layout != TensorLayout::kLlada2,
+                  "models of family ", spec.family,
+                  " have layers of experts, which ranks of this version cannot run");
+}
+
 std::unique_ptr<TensorSource> open_source(const ModelExecutorOptions& options,
                                           const ModelSpec& spec) {
   const std::vector<TensorDeclaration> declarations = declare_tensors(spec);
@@ -43,12 +50,12 @@ std::unique_ptr<LoadedModel> load_model(const ModelExecutorOptions& options,
                                         std::int32_t tp) {
   auto model = std::make_unique<LoadedModel>();
   model->spec = read_model_spec(options.model_dir);
+  require_runnable(model->spec);
   model->shard = shard_of(model->spec, rank, tp);
-  kernels::BackendOptions backend;
-  backend.num_threads = options.num_threads;
-  backend.cpus = options.cpus;
-  backend.instruction_set = options.instruction_set;
-  model->backend = kernels::create_backend(options.backend, backend);
+  model->backend =
+      kernels::create_backend(options.backend, {.num_threads = options.num_threads,
+                                                .cpus = options.cpus,
+                                                .instruction_set = options.instruction_set});
   const std::unique_ptr<TensorSource> source = open_source(options, model->spec);
   model->weights =
       load_weights(model->spec, model->shard, *source, *model->backend, options.on_load_progress);

@@ -1,18 +1,17 @@
 #include "coordinator/cli/client/server_process.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "common/base/error.h"
 
@@ -36,28 +35,24 @@ std::string free_port() {
   return std::to_string(acceptor.local_endpoint().port());
 }
 
-std::string create_log_file() {
-  std::string path = (std::filesystem::temp_directory_path() / "tessera-serve-XXXXXX").string();
-  const int file = ::mkstemp(path.data());
-  TESSERA_REQUIRE(file >= 0, "cannot create ", path, ": ", std::strerror(errno));
-  ::close(file);
-  return path;
+int create_log_file() {
+  const int file = ::memfd_create("tessera-serve", MFD_CLOEXEC);
+  TESSERA_REQUIRE(file >= 0, "cannot create a file in memory: ", std::strerror(errno));
+  return file;
 }
 
-pid_t spawn(const std::vector<std::string>& command, const std::string& log_path) {
+pid_t start(const std::vector<std::string>& command, int log) {
   std::vector<char*> argv;
   for (const std::string& argument : command) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log_path.c_str(), O_WRONLY | O_APPEND,
-                                     0);
-  ::posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-  pid_t pid = 0;
-  const int failed = ::posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  TESSERA_REQUIRE(failed == 0, "cannot start ", command.front(), ": ", std::strerror(failed));
-  return pid;
+  const pid_t pid = ::fork();
+  TESSERA_REQUIRE(pid >= 0, "cannot start ", command.front(), ": ", std::strerror(errno));
+  if (pid > 0) return pid;
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  ::dup2(log, STDOUT_FILENO);
+  ::dup2(log, STDERR_FILENO);
+  ::execv(argv[0], argv.data());
+  ::_exit(127);
 }
 
 }  // namespace
@@ -70,11 +65,11 @@ std::string sibling_program(const std::string& name) {
 }
 
 ServerProcess::ServerProcess(const std::vector<std::string>& arguments)
-    : url_{"127.0.0.1", free_port(), ""}, log_path_(create_log_file()) {
+    : url_{"127.0.0.1", free_port(), ""}, log_(create_log_file()) {
   std::vector<std::string> command = {sibling_program("tessera"), "serve"};
   command.insert(command.end(), arguments.begin(), arguments.end());
   command.insert(command.end(), {"--host", url_.host, "--port", url_.port});
-  pid_ = spawn(command, log_path_);
+  pid_ = start(command, log_);
   try {
     await_ready();
   } catch (...) {
@@ -106,15 +101,17 @@ void ServerProcess::stop() noexcept {
     ::waitpid(pid_, nullptr, 0);
     pid_ = 0;
   }
-  ::unlink(log_path_.c_str());
+  ::close(log_);
 }
 
 std::string ServerProcess::end_of_log() const {
   constexpr std::size_t kShown = 2000;
-  std::ifstream file(log_path_);
-  std::ostringstream text;
-  text << file.rdbuf();
-  const std::string all = text.str();
+  std::string all;
+  std::array<char, 4096> piece;
+  for (ssize_t size = 0;
+       (size = ::pread(log_, piece.data(), piece.size(), static_cast<off_t>(all.size()))) > 0;) {
+    all.append(piece.data(), static_cast<std::size_t>(size));
+  }
   return all.size() <= kShown ? all : "... " + all.substr(all.size() - kShown);
 }
 

@@ -13,8 +13,8 @@ namespace tessera {
 /// @throws Error{kInvalidArgument} if it is not there.
 std::string sibling_program(const std::string& name);
 
-/// A `tessera serve` on a free port of loopback that lives as long as this object. Its output goes
-/// to a file of its own, which error messages quote.
+/// A `tessera serve` on a free port of loopback that lives as long as this object, and no longer
+/// than the thread that made it. Its output goes to a file in memory, which error messages quote.
 class ServerProcess {
  public:
   /// Starts the server and returns when it is ready.
@@ -36,7 +36,7 @@ class ServerProcess {
   std::string end_of_log() const;
 
   ServerUrl url_;
-  std::string log_path_;
+  int log_ = -1;
   pid_t pid_ = 0;
 };
 

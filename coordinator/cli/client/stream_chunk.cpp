@@ -14,6 +14,8 @@ StreamUsage usage_of(const json& usage) {
   // Extensions: a server that is not ours has none.
   result.cached_tokens = usage.value("/prompt_tokens_details/cached_tokens"_json_pointer, 0);
   result.nfe = usage.value("/tessera/nfe"_json_pointer, 0);
+  const json::json_pointer seed("/tessera/seed");
+  if (usage.contains(seed)) result.seed = usage.at(seed).get<std::uint64_t>();
   return result;
 }
 

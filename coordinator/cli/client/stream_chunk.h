@@ -14,6 +14,7 @@ struct StreamUsage {
   std::int64_t cached_tokens = 0;
   std::int64_t completion_tokens = 0;
   std::int64_t nfe = 0;
+  std::optional<std::uint64_t> seed;
 };
 
 /// One chunk of a streamed chat completion or completion, as far as the command line needs it.

@@ -85,7 +85,26 @@ TEST_F(SupervisorTest, EndsAJobThatNeverComesUp) {
   supervisor.on_time(now + minutes(5) - milliseconds(1));
   EXPECT_TRUE(supervisor.take_actions().empty());
   supervisor.on_time(now + minutes(5));
-  EXPECT_EQ(only(supervisor).kind, Kind::kEndJob);
+  const SupervisorAction action = only(supervisor);
+  EXPECT_EQ(action.kind, Kind::kEndJob);
+  EXPECT_NE(action.text.find("not ready within 300 s"), std::string::npos) << action.text;
+}
+
+TEST_F(SupervisorTest, AServerThatWasNeverReadyEndsWhenTheBudgetIsSpent) {
+  Supervisor supervisor(options(1));
+  supervisor.start(now);
+  only(supervisor);
+  for (int restart = 0; restart < 2; ++restart) {
+    supervisor.on_job_exit(0, 1, now);
+    restarted(supervisor);
+  }
+  supervisor.on_job_exit(0, 1, now);
+  const auto actions = supervisor.take_actions();
+  ASSERT_EQ(actions.size(), 2U);
+  EXPECT_EQ(actions[0].kind, Kind::kGiveUp);
+  EXPECT_EQ(actions[1].kind, Kind::kStopCoordinator);
+  supervisor.on_coordinator_exit(0, now);
+  EXPECT_EQ(only(supervisor).exit_code, 69);
 }
 
 TEST_F(SupervisorTest, AStableReplicaHasItsWholeBudgetAgain) {
@@ -126,6 +145,30 @@ TEST_F(SupervisorTest, StopsInOrderAndExitsWithZero) {
   const SupervisorAction action = only(supervisor);
   EXPECT_EQ(action.kind, Kind::kExit);
   EXPECT_EQ(action.exit_code, 0);
+}
+
+TEST_F(SupervisorTest, StartsNoJobAfterAStopSignal) {
+  Supervisor supervisor(options(1));
+  supervisor.on_stop_signal(now);
+  EXPECT_EQ(only(supervisor).kind, Kind::kStopCoordinator);
+  supervisor.start(now);
+  EXPECT_TRUE(supervisor.take_actions().empty());
+  supervisor.on_coordinator_exit(0, now);
+  EXPECT_EQ(only(supervisor).exit_code, 0);
+}
+
+TEST_F(SupervisorTest, KillsACoordinatorThatDoesNotEnd) {
+  Supervisor supervisor(options(1));
+  supervisor.on_stop_signal(now);
+  only(supervisor);
+  EXPECT_EQ(supervisor.next_deadline(), now + seconds(40));
+  supervisor.on_stop_signal(now);
+  only(supervisor);
+  EXPECT_EQ(supervisor.next_deadline(), now + seconds(4)) << "the second signal shortens it";
+  supervisor.on_time(now + seconds(4));
+  EXPECT_EQ(only(supervisor).kind, Kind::kKillCoordinator);
+  supervisor.on_coordinator_exit(137, now);
+  EXPECT_EQ(only(supervisor).exit_code, 137);
 }
 
 TEST_F(SupervisorTest, TheDeathOfTheCoordinatorEndsEverything) {

@@ -1,0 +1,153 @@
+"""Accuracy and tokens per forward of a served model beside what the decoding oracle reached.
+
+Serves a trained checkpoint with `tessera serve`, sends the problems with `tessera bench` once per
+golden file (whose options it takes), and prints a Markdown table. Exits with 1 if a request failed
+or an accuracy is more than --tolerance points off the oracle's.
+
+    python3 benchmarks/accuracy/accuracy.py --tessera build/release/bin/tessera
+
+The oracle stops at <|endoftext|> alone, a server at every id of generation_config.json, which for
+the bundled model is one token earlier: one token less per answer, and some forwards.
+
+The oracle's figures, problems and goldens are looked for in $TESSERA_MODELS_DIR and
+$TESSERA_GOLDENS_DIR, else in tests/golden.
+"""
+import argparse
+import contextlib
+import gzip
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+START_SECONDS = 120
+SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "seed")
+
+
+def oracle_rows(table: pathlib.Path) -> dict[str, dict[str, float]]:
+    """Rows of the Markdown table by golden file."""
+    rows = {}
+    header = []
+    for line in table.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|") or set(line) <= set("|-: "):
+            continue
+        if not header:
+            header = cells
+        else:
+            rows[cells[0]] = {name: float(re.sub("[ %]", "", value))
+                              for name, value in zip(header[2:], cells[2:])}
+    return rows
+
+
+def options_of(golden: pathlib.Path) -> dict:
+    with gzip.open(golden, "rt") as lines:
+        first = json.loads(next(lines))
+    return first["options"] | {"strategy": first["strategy"]}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get(url: str) -> dict:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+@contextlib.contextmanager
+def served(tessera: str, model: pathlib.Path, flags: list[str]):
+    """URL of a server that lives inside the block; its output goes to a file shown on failure."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryFile("w+") as log:
+        command = [tessera, "serve", str(model), "--port", str(port), *flags]
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while True:
+                try:
+                    get(f"{url}/health/ready")
+                    break
+                except (urllib.error.URLError, OSError):
+                    if server.poll() is not None or time.monotonic() > deadline:
+                        log.seek(0)
+                        sys.exit(f"the server did not become ready:\n{log.read()[-3000:]}")
+                    time.sleep(0.1)
+            yield url
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def measure(tessera: str, url: str, problems: pathlib.Path, count: int, options: dict,
+            concurrency: int) -> dict:
+    """The one level of a run of `tessera bench`."""
+    known = {entry["name"] for entry in get(f"{url}/v1/models")["data"][0]["tessera"]["options"]}
+    decoding = {name: value for name, value in options.items() if name in known | {"strategy"}}
+    with tempfile.TemporaryDirectory() as folder:
+        report = pathlib.Path(folder, "report.json")
+        command = [tessera, "bench", "--server", url, "--dataset", str(problems), "--num-requests",
+                   str(count), "--concurrency", str(concurrency), "--json", str(report)]
+        for name in SAMPLING:
+            command += ["--" + name.replace("_", "-"), str(options[name])]
+        for name, value in decoding.items():
+            command += ["--decoding", f"{name}={json.dumps(value).strip(chr(34))}"]
+        run = subprocess.run(command, capture_output=True, text=True)
+        if run.returncode not in (0, 2):  # 2: requests failed, which the report counts
+            sys.exit(f"{' '.join(command)}\nexited with {run.returncode}:\n{run.stderr}")
+        return json.loads(report.read_text())["levels"][0]
+
+
+def main() -> int:
+    models = pathlib.Path(os.environ.get("TESSERA_MODELS_DIR", ROOT / "tests/golden/problems"))
+    goldens = pathlib.Path(os.environ.get("TESSERA_GOLDENS_DIR", ROOT / "tests/golden")) / "trained"
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tessera", required=True, help="the tessera program")
+    parser.add_argument("--model", default=ROOT / "deploy/models/tiny-sdar", type=pathlib.Path)
+    parser.add_argument("--goldens", default="sdar.", help="first letters of the golden files")
+    parser.add_argument("--concurrency", default=16, type=int)
+    parser.add_argument("--tolerance", default=2.0, type=float, help="points of accuracy")
+    parser.add_argument("serve_flags", nargs="*", help="flags of tessera serve, behind --")
+    args = parser.parse_args()
+
+    rows = {name: row for name, row in oracle_rows(models / "oracle_accuracy.md").items()
+            if name.startswith(args.goldens)}
+    if not rows:
+        sys.exit(f"no row of {models / 'oracle_accuracy.md'} begins with {args.goldens}")
+    is_off = False
+    print("| golden file | n | failed | accuracy | oracle | word problems | oracle | tokens | oracle "
+          "| NFE | oracle | tokens per forward | oracle | output tok/s |")
+    print("|---|" + "--:|" * 13, flush=True)
+    with served(args.tessera, args.model, args.serve_flags) as url:
+        for name, oracle in rows.items():
+            level = measure(args.tessera, url, models / "public_test.jsonl", int(oracle["n"]),
+                            options_of(goldens / f"{name}.jsonl.gz"), args.concurrency)
+            accuracy = level["accuracy"]["percent"]
+            failed = level["requests"] - level["ok"]
+            words = level["accuracy_by_task"]["word"]["percent"]
+            print(f"| {name} | {level['requests']} | {failed} | {accuracy:.1f} % "
+                  f"| {oracle['accuracy']:.1f} % | {words:.1f} % | {oracle['word problems']:.1f} % "
+                  f"| {level['tokens_per_request']:.1f} | {oracle['tokens']} "
+                  f"| {level['nfe_per_request']:.2f} | {oracle['NFE']} "
+                  f"| {level['tokens_per_forward']:.2f} | {oracle['TPF']} "
+                  f"| {level['output_tokens_per_second']:.0f} |", flush=True)
+            is_off |= failed > 0 or abs(accuracy - oracle["accuracy"]) > args.tolerance
+    if is_off:
+        print(f"\nA request failed, or an accuracy is more than {args.tolerance} points off.")
+    return 1 if is_off else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

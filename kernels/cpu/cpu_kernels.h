@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "kernels/cpu/instruction_set.h"
+#include "kernels/ops.h"
+
+namespace tessera::kernels {
+
+/// Rows of a tile at most: 6 x 64 sums fill the 32 vector registers of AVX-512.
+inline constexpr std::int64_t kTileRows = 6;
+
+/// A product of up to six rows of activations with one panel of weights (cpu_matrix.h).
+///
+/// Every sum runs over K in ascending order within its leaf, leaves are combined in tree order:
+/// a sum does not depend on the other rows and columns of the tile.
+struct TileArgs {
+  const std::byte* a = nullptr;  ///< bf16 [rows, leaves * leaf_pairs * 2]
+  std::int64_t a_stride_bytes = 0;
+  std::int64_t rows = 0;               ///< 1 to kTileRows
+  const std::byte* weights = nullptr;  ///< the panel
+  std::int64_t leaf_pairs = 0;         ///< pairs of K in a leaf
+  std::int32_t leaves = 1;             ///< 1, 2, 4 or 8
+  float* c = nullptr;                  ///< out [rows, width]
+  std::int64_t c_stride = 0;           ///< elements
+  std::int64_t width = 0;              ///< 1 to 64
+  /// Weights to fetch meanwhile, for a later tile: 256 bytes every `pairs_per_fetch` pairs of K.
+  const std::byte* fetch = nullptr;
+  std::int64_t pairs_per_fetch = 1;
+};
+
+/// The inner loops of the cpu back end, compiled for one instruction set. They run on one thread
+/// and check nothing. Elements do not depend on their place in a row.
+struct CpuKernels {
+  std::string_view device_name;
+
+  void (*product_tile)(const TileArgs& args);
+
+  /// Adds 64 ids, [first_id, first_id + 64), to the partial of a row, as measure_leaf would. Ids
+  /// that do not count are at -inf. `tile` is 64-byte aligned; first_id is a multiple of 16.
+  void (*measure_tile)(const float* tile,
+                       TokenId first_id,
+                       const Measure& measure,
+                       MeasurePartial& partial);
+
+  /// out[0 .. cols) = fp32 of a row of floating dtype, -0 as +0.
+  void (*widen)(const void* row, DType dtype, std::int64_t cols, float* out);
+  void (*add)(float* sum, const float* x, std::int64_t cols);
+  /// sum += scale * x
+  void (*add_scaled)(float* sum, const float* x, float scale, std::int64_t cols);
+  void (*rms_norm)(const float* x, std::span<const float> weight, float eps, std::uint16_t* out);
+  void (*add_rms_norm)(float* residual,
+                       const float* delta,
+                       std::span<const float> weight,
+                       float eps,
+                       std::uint16_t* out);
+  void (*silu_mul)(const float* gate, const float* up, std::int64_t cols, std::uint16_t* out);
+  void (*gelu_mul)(const float* gate, const float* up, std::int64_t cols, std::uint16_t* out);
+  void (*apply_recipe)(const RecipeRow& row, const ConstMatrixView& gathered, float* out);
+};
+
+extern const CpuKernels kAvx2Kernels;
+extern const CpuKernels kAvx512Kernels;
+
+inline const CpuKernels& cpu_kernels(InstructionSet instruction_set) {
+  return instruction_set == InstructionSet::kAvx512 ? kAvx512Kernels : kAvx2Kernels;
+}
+
+/// t + noise of an id in fp64 (measurement.h), for the few ids that measure_tile cannot rule out.
+/// @param word  the random word of the id.  Compiled for every machine.
+double exact_score(float logit, std::uint32_t word, float temperature);
+
+}  // namespace tessera::kernels

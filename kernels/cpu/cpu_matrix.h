@@ -1,0 +1,70 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/ops.h"
+#include "kernels/partition.h"
+
+namespace tessera::kernels {
+
+/// Outputs of a panel: four vectors of 16 fp32 sums.
+inline constexpr std::int64_t kPanelWidth = 64;
+
+/// bf16 weights in panels of 64 outputs, [panel][cols / 2][64][2]: the pairs along K that vdpbf16ps
+/// multiplies lie together, and a panel is one stream. A leaf of the vocabulary starts a panel of
+/// its own, so that a panel holds the same outputs on every number of ranks.
+class CpuMatrix final : public PackedMatrix {
+ public:
+  explicit CpuMatrix(const PackShape& shape)
+      : PackedMatrix(shape),
+        leaf_rows_(shape.rows / shape.row_leaves),
+        panels_per_leaf_(round_up(leaf_rows_, kPanelWidth) / kPanelWidth),
+        panels_(shape.row_leaves * panels_per_leaf_ * panel_bytes()) {}
+
+  std::int64_t num_bytes() const override { return panels_.num_bytes(); }
+  std::int64_t panel_bytes() const { return shape().cols * kPanelWidth * 2; }
+  std::int64_t panels_per_leaf() const { return panels_per_leaf_; }
+  std::int64_t num_panels() const { return shape().row_leaves * panels_per_leaf_; }
+  std::byte* panel(std::int64_t index) const {
+    return panels_.as<std::byte>() + index * panel_bytes();
+  }
+
+  /// First output of a panel, and their number.
+  std::int64_t first_row(std::int64_t panel_index) const {
+    return panel_index / panels_per_leaf_ * leaf_rows_ +
+           panel_index % panels_per_leaf_ * kPanelWidth;
+  }
+  std::int64_t width(std::int64_t panel_index) const {
+    return std::min(kPanelWidth, leaf_rows_ - panel_index % panels_per_leaf_ * kPanelWidth);
+  }
+
+  /// Where the weights of an output are: the pair of columns 2 i, 2 i + 1 at
+  /// panel(index) + (i * 64 + column) * 4.
+  struct Place {
+    std::int64_t panel = 0;
+    std::int64_t column = 0;
+  };
+  Place place(std::int64_t row) const {
+    const std::int64_t in_leaf = row % leaf_rows_;
+    return {row / leaf_rows_ * panels_per_leaf_ + in_leaf / kPanelWidth, in_leaf % kPanelWidth};
+  }
+
+ private:
+  std::int64_t leaf_rows_;
+  std::int64_t panels_per_leaf_;
+  Buffer panels_;
+};
+
+/// Rounds rows [first_row + begin, first_row + end) of Backend::pack_rows into their places.
+void pack_rows_cpu(const CpuMatrix& matrix,
+                   std::int64_t first_row,
+                   const ConstMatrixView& rows,
+                   std::int64_t begin,
+                   std::int64_t end);
+
+/// out[0 .. cols) = a row of the matrix.
+void unpack_row_cpu(const CpuMatrix& matrix, std::int64_t row, float* out);
+
+}  // namespace tessera::kernels

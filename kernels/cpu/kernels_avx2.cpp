@@ -1,0 +1,132 @@
+// Compiled for AVX2, FMA and F16C: nothing in here may run before the instruction set has been
+// selected, and nothing but the table has external linkage.
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/cpu_matrix.h"
+#include "kernels/cpu/vector_avx2.h"
+// After the vectors.
+#include "kernels/cpu/measure_kernel.h"
+#include "kernels/cpu/row_kernels.h"
+
+namespace tessera::kernels {
+namespace {
+
+constexpr std::int64_t kGroupWidth = 16;  // columns whose sums are in registers: 6 x 2 vectors
+constexpr std::int64_t kStripPairs = 128;
+constexpr std::int64_t kStripCols = 2 * kStripPairs;
+constexpr int kLevels = 3;  // of a tree over eight leaves
+
+// The sums of a tile between strips of K, and the left branches of the tree.
+using TileSums = float[kTileRows * kPanelWidth];
+
+// fp32 of a strip of the activations, so that the inner loop only broadcasts.
+struct WideStrip {
+  alignas(32) float x[kTileRows][kStripCols];
+
+  void load(const TileArgs& args, std::int64_t first_pair, std::int64_t num_pairs) {
+    for (std::int64_t r = 0; r < args.rows; ++r) {
+      const auto* row =
+          reinterpret_cast<const std::uint16_t*>(args.a + r * args.a_stride_bytes + first_pair * 4);
+      widen_row<Avx2>(row, DType::kBFloat16, 2 * num_pairs, x[r]);
+    }
+  }
+};
+
+// Adds the products of a strip to the sums of columns [0, 16): ascending along K.
+template <int kRows>
+void add_strip(const WideStrip& a, const std::byte* weights, std::int64_t num_pairs, float* sums) {
+  const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xFFFF0000U));
+  __m256 x[kRows][2];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    x[r][0] = _mm256_loadu_ps(sums + r * kPanelWidth);
+    x[r][1] = _mm256_loadu_ps(sums + r * kPanelWidth + 8);
+  }
+  for (std::int64_t pair = 0; pair < num_pairs; ++pair, weights += 4 * kPanelWidth) {
+    const __m256i b0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights));
+    const __m256i b1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + 32));
+    const __m256 even0 = _mm256_castsi256_ps(_mm256_slli_epi32(b0, 16));
+    const __m256 even1 = _mm256_castsi256_ps(_mm256_slli_epi32(b1, 16));
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m256 value = _mm256_broadcast_ss(&a.x[r][2 * pair]);
+      x[r][0] = _mm256_fmadd_ps(value, even0, x[r][0]);
+      x[r][1] = _mm256_fmadd_ps(value, even1, x[r][1]);
+    }
+    const __m256 odd0 = _mm256_castsi256_ps(_mm256_and_si256(b0, upper));
+    const __m256 odd1 = _mm256_castsi256_ps(_mm256_and_si256(b1, upper));
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m256 value = _mm256_broadcast_ss(&a.x[r][2 * pair + 1]);
+      x[r][0] = _mm256_fmadd_ps(value, odd0, x[r][0]);
+      x[r][1] = _mm256_fmadd_ps(value, odd1, x[r][1]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    _mm256_storeu_ps(sums + r * kPanelWidth, x[r][0]);
+    _mm256_storeu_ps(sums + r * kPanelWidth + 8, x[r][1]);
+  }
+}
+
+template <int kRows>
+void add_leaf(const TileArgs& args, std::int32_t leaf, const std::byte*& fetch, float* sums) {
+  WideStrip strip;
+  const std::int64_t first = leaf * args.leaf_pairs;
+  for (std::int64_t done = 0; done < args.leaf_pairs; done += kStripPairs) {
+    const std::int64_t num_pairs =
+        args.leaf_pairs - done < kStripPairs ? args.leaf_pairs - done : kStripPairs;
+    for (std::int64_t i = 0; i < num_pairs; i += args.pairs_per_fetch, fetch += 256) {
+      for (int line = 0; line < 4; ++line) _mm_prefetch(fetch + 64 * line, _MM_HINT_T1);
+    }
+    strip.load(args, first + done, num_pairs);
+    const std::byte* weights = args.weights + (first + done) * 4 * kPanelWidth;
+    for (std::int64_t column = 0; column < kPanelWidth; column += kGroupWidth) {
+      add_strip<kRows>(strip, weights + column * 4, num_pairs, sums + column);
+    }
+  }
+}
+
+void add_sums_of(const TileSums& left, TileSums& sums) {
+  for (std::size_t i = 0; i < kTileRows * kPanelWidth; ++i) sums[i] += left[i];
+}
+
+template <int kRows>
+void product(const TileArgs& args) {
+  alignas(32) TileSums pending[kLevels] = {};
+  const std::byte* fetch = args.fetch;
+  for (std::int32_t leaf = 0; leaf < args.leaves; ++leaf) {
+    alignas(32) TileSums sums = {};
+    add_leaf<kRows>(args, leaf, fetch, sums);
+    int level = 0;
+    for (std::int32_t i = leaf; (i & 1) != 0; i >>= 1) add_sums_of(pending[level++], sums);
+    if (leaf + 1 < args.leaves) {
+      std::memcpy(pending[level], sums, sizeof sums);
+      continue;
+    }
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      std::memcpy(args.c + r * args.c_stride, sums + r * kPanelWidth,
+                  static_cast<std::size_t>(args.width) * sizeof(float));
+    }
+  }
+}
+
+void product_tile(const TileArgs& args) {
+  switch (args.rows) {
+    case 1: return product<1>(args);
+    case 2: return product<2>(args);
+    case 3: return product<3>(args);
+    case 4: return product<4>(args);
+    case 5: return product<5>(args);
+    default: return product<6>(args);
+  }
+}
+
+}  // namespace
+
+const CpuKernels kAvx2Kernels = {
+    "cpu avx2",          &product_tile,         &measure_tile<Avx2>,     &widen_row<Avx2>,
+    &add_row<Avx2>,      &add_scaled_row<Avx2>, &rms_norm_row<Avx2>,     &add_rms_norm_row<Avx2>,
+    &silu_mul_row<Avx2>, &gelu_mul_row<Avx2>,   &apply_recipe_row<Avx2>,
+};
+
+}  // namespace tessera::kernels

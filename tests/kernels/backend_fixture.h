@@ -1,0 +1,86 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/backend_registry.h"
+#include "tests/kernels/matrix.h"
+
+namespace tessera::kernels {
+
+/// A back end with the instruction set to run it on: what every case list runs against.
+struct BackendCase {
+  std::string_view backend;
+  std::string_view instruction_set;  ///< Empty: the back end has none.
+
+  std::unique_ptr<Backend> create(std::int32_t num_threads = 1) const {
+    BackendOptions options;
+    options.num_threads = num_threads;
+    options.instruction_set = std::string(instruction_set);
+    return create_backend(backend, options);
+  }
+};
+
+inline std::vector<BackendCase> backend_cases() {
+  std::vector<BackendCase> cases;
+  for (const std::string_view name : backend_names()) {
+    if (name == "cpu") {
+      cases.push_back({name, "avx512"});
+      cases.push_back({name, "avx2"});
+    } else {
+      cases.push_back({name, ""});
+    }
+  }
+  return cases;
+}
+
+inline std::ostream& operator<<(std::ostream& out, const BackendCase& c) {
+  return out << c.backend << " " << c.instruction_set;
+}
+
+/// "cpu_avx2"
+inline std::string name_of(const BackendCase& c) {
+  std::string name(c.backend);
+  if (!c.instruction_set.empty()) name.append("_").append(c.instruction_set);
+  return name;
+}
+
+/// The suffix of a test.
+inline std::string case_name(const ::testing::TestParamInfo<BackendCase>& info) {
+  return name_of(info.param);
+}
+
+/// False only for AVX-512 on a machine without.
+inline bool can_run(const BackendCase& c) {
+  return c.instruction_set != "avx512" || __builtin_cpu_supports("avx512bf16") != 0;
+}
+
+/// Fixture of the case lists. Skips, visibly, only what the machine cannot run: AVX-512.
+class BackendTest : public ::testing::TestWithParam<BackendCase> {
+ protected:
+  void SetUp() override {
+    if (!can_run(GetParam())) GTEST_SKIP() << "this machine has no AVX-512 BF16";
+    backend_ = GetParam().create();
+  }
+
+  DType activation() const { return backend_->activation_dtype(); }
+  DType cache() const { return backend_->cache_dtype(); }
+
+  /// Distance that rounding to `dtype` may put between a result and its fp64 definition, as a
+  /// part of its size: half a unit of the last place of bf16; nothing for fp32, whose rounding
+  /// is in the caller's own tolerance.
+  static double rounding(DType dtype) { return dtype == DType::kBFloat16 ? 0x1p-8 : 0.0; }
+
+  std::unique_ptr<Backend> backend_;
+};
+
+/// Instantiates a case list for every back end and instruction set.
+#define TESSERA_FOR_EVERY_BACKEND(Suite) \
+  INSTANTIATE_TEST_SUITE_P(Backends, Suite, ::testing::ValuesIn(backend_cases()), &case_name)
+
+}  // namespace tessera::kernels

@@ -1,0 +1,317 @@
+#include "kernels/cpu/attention/cpu_attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "kernels/buffer.h"
+#include "kernels/convert.h"
+#include "kernels/cpu/attention/row_tiles.h"
+#include "kernels/op_checks.h"
+#include "kernels/visibility.h"
+#include "tests/kernels/attention_scene.h"
+#include "tests/support/error_matchers.h"
+
+namespace tessera::kernels {
+namespace {
+
+struct Kernel {
+  const char* name;
+  decltype(&block_attention_avx2) run;
+  double weight_rounding;  // relative, of a softmax weight
+};
+
+constexpr Kernel kKernels[] = {{"avx512", &block_attention_avx512, 0x1p-8},
+                               {"avx2", &block_attention_avx2, 0.0}};
+
+// A batch of spans, before it is laid out in memory.
+struct Batch {
+  SceneShape shape;
+  float scale = 1.0F;
+  std::int32_t window = 0;
+  std::vector<SceneSequence> sequences;
+  std::vector<SceneSpan> spans;
+};
+
+std::int32_t draw(std::mt19937& rng, std::int32_t low, std::int32_t high) {
+  return std::uniform_int_distribution<std::int32_t>(low, high)(rng);
+}
+
+// The mask kind walks through all of them with `index`.
+AttentionSpan random_rows(int index, std::int32_t length, std::mt19937& rng) {
+  AttentionSpan rows;
+  rows.mask = static_cast<MaskKind>(index % 5);
+  rows.mask_block = 1 << draw(rng, 0, 5);
+  rows.num_rows = std::min(draw(rng, 1, 80), length);
+  rows.first = draw(rng, 0, length - rows.num_rows) / rows.mask_block * rows.mask_block;
+  rows.prompt_len = rows.first + draw(rng, 0, rows.num_rows);
+  const bool gap = draw(rng, 0, 3) == 0;
+  rows.cache_len = gap ? draw(rng, 0, rows.first) : rows.first;
+  if (rows.mask == MaskKind::kCacheOnly) rows.cache_len = draw(rng, 0, length);
+  if (draw(rng, 0, 1) == 0) {
+    rows.cache_hole.begin = draw(rng, 0, rows.cache_len);
+    rows.cache_hole.end = draw(rng, rows.cache_hole.begin, rows.cache_len);
+  }
+  return rows;
+}
+
+Batch random_batch(std::int32_t head_dim, std::int32_t group, int num_spans, std::uint32_t seed) {
+  std::mt19937 rng(seed);
+  Batch batch;
+  const std::int32_t num_kv_heads = draw(rng, 1, 3);
+  batch.shape = {num_kv_heads * group, num_kv_heads, head_dim};
+  batch.scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
+  batch.window = draw(rng, 0, 2) == 0 ? draw(rng, 1, 150) : 0;
+  for (int i = 0; i < num_spans; ++i) {
+    const std::int32_t length = draw(rng, 1, 260);
+    batch.sequences.push_back(random_sequence(batch.shape, length, rng));
+    batch.spans.push_back({nullptr, random_rows(i, length, rng)});
+  }
+  for (std::size_t i = 0; i < batch.spans.size(); ++i) {
+    batch.spans[i].sequence = &batch.sequences[i];
+  }
+  return batch;
+}
+
+class CpuAttentionTest : public ::testing::TestWithParam<Kernel> {
+ protected:
+  void SetUp() override {
+    if (std::string(GetParam().name) == "avx512" && !__builtin_cpu_supports("avx512bf16")) {
+      GTEST_SKIP() << "this machine has no AVX-512 BF16";
+    }
+  }
+
+  static AttentionScene scene_of(const Batch& batch, std::int32_t page_size, std::uint32_t seed) {
+    return {batch.shape, page_size, batch.spans, seed};
+  }
+
+  void run(AttentionScene& scene, const Batch& batch, std::int32_t num_parts = 1) const {
+    const SceneShape& shape = batch.shape;
+    const AttentionArgs args = scene.args(batch.scale, batch.window);
+    if (shape.head_dim % 8 == 0) check_attention(args, DType::kBFloat16, DType::kBFloat16);
+    // Parts run one after the other in one scratch: each must leave nothing that the next needs.
+    const Buffer scratch(
+        attention_scratch_bytes(shape.num_q_heads, shape.num_kv_heads, shape.head_dim));
+    const std::span bytes(scratch.as<std::byte>(), static_cast<std::size_t>(scratch.num_bytes()));
+    for (std::int32_t part = num_parts - 1; part >= 0; --part) {
+      std::fill(bytes.begin(), bytes.end(), std::byte{0xFF});
+      GetParam().run(args, part, num_parts, bytes);
+    }
+    EXPECT_TRUE(scene.bait_untouched());
+  }
+
+  // The output is rounded once. A rounded weight moves it by at most its own relative error times
+  // the spread of the values, an error e of the scores by about 2 e times the spread; a score has
+  // head_dim + 8 roundings, the sums over keys one for each key.
+  void expect_exact(const ExactOutput& want, float got, std::int32_t head_dim) const {
+    const double score_error = 0x1p-24 * (head_dim + 8) * want.score_terms + 1e-6;
+    const double tolerance = 0x1p-8 * std::abs(want.value) +
+                             (GetParam().weight_rounding + 2.0 * score_error) * want.spread +
+                             0x1p-24 * (want.num_keys + 16) * want.magnitude;
+    EXPECT_NEAR(got, want.value, 1.01 * tolerance);
+  }
+
+  void expect_exact(const Batch& batch, const AttentionScene& scene) const {
+    const std::int32_t dim = batch.shape.head_dim;
+    for (std::size_t i = 0; i < batch.spans.size(); ++i) {
+      for (std::int32_t row = 0; row < batch.spans[i].rows.num_rows; ++row) {
+        for (std::int32_t head = 0; head < batch.shape.num_q_heads; ++head) {
+          const auto want =
+              exact_attention(batch.shape, batch.spans[i], row, head, batch.scale, batch.window);
+          for (std::int32_t d = 0; d < dim; ++d) {
+            const std::uint16_t got = scene.out(i, row)[static_cast<std::size_t>(head * dim + d)];
+            expect_exact(want[static_cast<std::size_t>(d)], float_of_bfloat16(got), dim);
+          }
+          ASSERT_FALSE(HasFailure())
+              << "span " << i << " mask " << static_cast<int>(batch.spans[i].rows.mask) << " row "
+              << row << " head " << head << " of " << batch.shape.num_q_heads;
+        }
+      }
+    }
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets,
+                         CpuAttentionTest,
+                         ::testing::ValuesIn(kKernels),
+                         [](const auto& kernel) { return std::string(kernel.param.name); });
+
+bool same(std::span<const std::uint16_t> a, std::span<const std::uint16_t> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
+
+TEST_P(CpuAttentionTest, MatchesTheDefinitionForEveryHeadDimAndGroup) {
+  const std::int32_t head_dims[] = {2, 6, 8, 16, 24, 32, 48, 64, 80, 96, 128, 256, 512};
+  const std::int32_t groups[] = {1, 3, 2, 7, 4, 12, 3, 8, 5, 16, 6, 2, 1};
+  for (std::size_t i = 0; i < std::size(head_dims); ++i) {
+    SCOPED_TRACE(::testing::Message() << "head_dim " << head_dims[i] << " group " << groups[i]);
+    const Batch batch = random_batch(head_dims[i], groups[i], 5, static_cast<std::uint32_t>(i));
+    AttentionScene scene = scene_of(batch, /*page_size=*/32, /*seed=*/1);
+    run(scene, batch);
+    expect_exact(batch, scene);
+    if (HasFailure()) return;
+  }
+}
+
+// One-hot weights, huge differences of scores, and weights that vanish.
+TEST_P(CpuAttentionTest, MatchesTheDefinitionForLargeScores) {
+  for (const float scale : {3.0F, -3.0F, 100.0F, 0.0F}) {
+    Batch batch = random_batch(64, 4, 3, /*seed=*/40);
+    batch.scale = scale;
+    AttentionScene scene = scene_of(batch, 16, 1);
+    run(scene, batch);
+    expect_exact(batch, scene);
+  }
+}
+
+TEST_P(CpuAttentionTest, EqualValuesComeOutUnchanged) {
+  Batch batch = random_batch(64, 4, 3, /*seed=*/41);
+  batch.window = 0;
+  for (SceneSequence& sequence : batch.sequences) {
+    std::fill(sequence.v.begin(), sequence.v.end(), bfloat16_of_float(-1.4453125F));
+  }
+  AttentionScene scene = scene_of(batch, 16, 1);
+  run(scene, batch);
+  for (std::size_t i = 0; i < 3; ++i) {  // full, causal, block-causal: every row sees itself
+    for (const std::uint16_t x : scene.out(i, 0)) {
+      ASSERT_EQ(float_of_bfloat16(x), -1.4453125F);
+    }
+  }
+}
+
+TEST_P(CpuAttentionTest, RowsThatSeeNothingAreZeros) {
+  Batch batch = random_batch(32, 2, 5, /*seed=*/42);
+  batch.window = 0;
+  for (SceneSpan& span : batch.spans) {
+    span.rows.mask = MaskKind::kCacheOnly;
+    span.rows.cache_hole = {0, span.rows.cache_len};
+  }
+  AttentionScene scene = scene_of(batch, 4, 1);
+  run(scene, batch);
+  for (std::size_t i = 0; i < batch.spans.size(); ++i) {
+    for (std::int32_t row = 0; row < batch.spans[i].rows.num_rows; ++row) {
+      for (const std::uint16_t x : scene.out(i, row)) ASSERT_EQ(x, 0);
+    }
+  }
+}
+
+TEST_P(CpuAttentionTest, TheNumberOfPartsDoesNotChangeABit) {
+  for (std::uint32_t seed = 100; seed < 112; ++seed) {
+    const Batch batch =
+        random_batch(seed % 2 == 0 ? 64 : 80, 1 + static_cast<int>(seed % 5), 5, seed);
+    AttentionScene whole = scene_of(batch, 8, 1);
+    run(whole, batch);
+    for (const std::int32_t num_parts : {2, 3, 5, 64}) {
+      AttentionScene scene = scene_of(batch, 8, 1);
+      run(scene, batch, num_parts);
+      for (std::size_t i = 0; i < batch.spans.size(); ++i) {
+        for (std::int32_t row = 0; row < batch.spans[i].rows.num_rows; ++row) {
+          ASSERT_TRUE(same(scene.out(i, row), whole.out(i, row)))
+              << num_parts << " parts, seed " << seed << " span " << i << " row " << row;
+        }
+      }
+    }
+  }
+}
+
+// Pieces of a span: the first rows, then the others over a longer cache.
+std::vector<SceneSpan> pieces_of(const SceneSpan& span, std::mt19937& rng) {
+  const AttentionSpan& rows = span.rows;
+  const bool cuttable = rows.cache_len == rows.first &&
+                        (rows.mask == MaskKind::kCausal || rows.mask == MaskKind::kBlockCausal);
+  const std::int32_t block = rows.mask == MaskKind::kBlockCausal ? rows.mask_block : 1;
+  const std::int32_t cut = draw(rng, 0, rows.num_rows) / block * block;
+  if (!cuttable || cut == 0 || cut == rows.num_rows) return {span};
+  std::vector<SceneSpan> pieces = {span, span};
+  pieces[0].rows.num_rows = cut;
+  pieces[1].rows.first += cut;
+  pieces[1].rows.num_rows -= cut;
+  pieces[1].rows.cache_len = pieces[1].rows.first;
+  return pieces;
+}
+
+TEST_P(CpuAttentionTest, CompanyPagesAndChunksDoNotChangeABit) {
+  std::mt19937 rng(/*seed=*/7);
+  int num_cut = 0;
+  for (std::uint32_t seed = 200; seed < 240; ++seed) {
+    const Batch batch = random_batch(seed % 3 == 0 ? 128 : 48, draw(rng, 1, 9), 5, seed);
+    AttentionScene together = scene_of(batch, 1 << draw(rng, 0, 6), seed);
+    run(together, batch);
+    for (std::size_t i = 0; i < batch.spans.size(); ++i) {
+      std::int32_t row = 0;
+      const auto pieces = pieces_of(batch.spans[i], rng);
+      num_cut += pieces.size() > 1 ? 1 : 0;
+      for (const SceneSpan& piece : pieces) {
+        AttentionScene alone(batch.shape, draw(rng, 1, 70), {&piece, 1}, seed + 1);
+        run(alone, batch, draw(rng, 1, 3));
+        for (std::int32_t j = 0; j < piece.rows.num_rows; ++j, ++row) {
+          ASSERT_TRUE(same(alone.out(0, j), together.out(i, row)))
+              << "seed " << seed << " span " << i << " row " << row << " mask "
+              << static_cast<int>(piece.rows.mask) << " of " << pieces.size() << " pieces";
+        }
+      }
+    }
+  }
+  EXPECT_GT(num_cut, 20);
+}
+
+TEST_P(CpuAttentionTest, ScratchThatIsTooSmallIsAnError) {
+  const Batch batch = random_batch(64, 2, 1, /*seed=*/43);
+  AttentionScene scene = scene_of(batch, 8, 1);
+  const Buffer scratch(1024);
+  const std::span bytes(scratch.as<std::byte>(), 1024);
+  EXPECT_ERROR(GetParam().run(scene.args(1.0F, 0), 0, 1, bytes), kInvalidArgument);
+}
+
+// Keys times queries of each part.
+std::vector<double> costs(const AttentionArgs& args, std::int32_t num_parts) {
+  std::vector<double> costs;
+  for (std::int32_t part = 0; part < num_parts; ++part) {
+    RowTiles tiles(args, part, num_parts);
+    RowTile tile;
+    double cost = 0.0;
+    while (tiles.next(tile)) {
+      for (std::int32_t i = 0; i < tile.num_rows; ++i) {
+        const Visibility sees =
+            visibility(*tile.span, tile.span->first + tile.first_row + i, args.window);
+        cost += std::max(0, sees.cached.size()) + std::max(0, sees.fresh.size());
+      }
+    }
+    costs.push_back(cost);
+  }
+  return costs;
+}
+
+TEST(RowTilesTest, PartsHaveEqualShares) {
+  struct Case {
+    std::int32_t num_kv_heads, num_spans, num_rows, cache_len;
+    MaskKind mask;
+  };
+  const Case cases[] = {{8, 1, 32, 1000, MaskKind::kBlockCausal},
+                        {1, 1, 32, 1000, MaskKind::kBlockCausal},
+                        {2, 64, 32, 500, MaskKind::kBlockCausal},
+                        {1, 1, 512, 0, MaskKind::kCausal},
+                        {3, 7, 4, 300, MaskKind::kFull}};
+  for (const Case& c : cases) {
+    std::vector<AttentionSpan> spans(static_cast<std::size_t>(c.num_spans));
+    for (std::size_t i = 0; i < spans.size(); ++i) {
+      spans[i].num_rows = c.num_rows;
+      spans[i].first = spans[i].cache_len = c.cache_len * static_cast<std::int32_t>(i + 1);
+      spans[i].mask = c.mask;
+    }
+    AttentionArgs args;
+    args.pages.num_kv_heads = c.num_kv_heads;
+    args.num_q_heads = 4 * c.num_kv_heads;
+    args.spans = spans;
+    for (const std::int32_t num_parts : {2, 3}) {
+      const auto shares = costs(args, num_parts);
+      const auto [low, high] = std::minmax_element(shares.begin(), shares.end());
+      EXPECT_LE(*high, 1.15 * *low) << c.num_spans << " spans, " << num_parts << " parts";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera::kernels
