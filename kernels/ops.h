@@ -12,11 +12,10 @@
 #include "common/tensor/matrix_view.h"
 #include "kernels/buffer.h"
 #include "kernels/measure_partial.h"
+#include "kernels/moe.h"
 #include "kernels/packed_matrix.h"
 
 namespace tessera::kernels {
-
-enum class Activation : std::uint8_t { kSilu };
 
 /// K or V pages of one layer: [num_pages, page_size, num_kv_heads, head_dim] each, cache dtype.
 /// The slot of a position is page_id * page_size + position % page_size.
@@ -195,6 +194,19 @@ class Backend {
   /// @param a  activation dtype [rows, w.cols]; padding columns finite
   /// @param c  fp32 [rows, w.rows]
   virtual void gemm(ConstMatrixView a, const PackedMatrix& w, MatrixView c) = 0;
+
+  // --- mixtures of experts ---
+
+  /// Chooses experts and their weights (moe.h).
+  virtual void moe_route(const RouteArgs& args) = 0;
+
+  /// Workspace of moe_experts() for that many rows.
+  virtual std::int64_t moe_workspace_bytes(const ExpertWeights& weights,
+                                           std::int32_t experts_per_token,
+                                           std::int64_t num_rows) const = 0;
+
+  /// Routed and shared experts of a layer; reads the weights of the chosen experts only.
+  virtual void moe_experts(const MoeArgs& args) = 0;
 
   // --- measurement ---
 

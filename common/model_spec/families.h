@@ -14,6 +14,7 @@ namespace tessera {
 struct ModelFamily {
   std::string_view name;
   std::string_view architecture;  ///< architectures[0] of config.json
+  TrainedAttention attention = TrainedAttention::kBlockCausal;
   bool shifted = false;
   TokenId default_mask_id = 0;
   std::vector<TokenId> default_eos_ids;

@@ -73,6 +73,7 @@ ModelSpec read_model_spec(const fs::path& model_dir) {
   const ModelFamily& family = find_family(config);
   ModelSpec spec;
   spec.family = family.name;
+  spec.attention = family.attention;
   spec.shifted = family.shifted;
   family.read_dimensions(config, spec);
   spec.tokenizer_size = read_tokenizer_size(model_dir).value_or(spec.vocab_size);
@@ -90,6 +91,7 @@ ModelFacts facts_of(const ModelSpec& spec) {
   facts.tokenizer_size = spec.tokenizer_size;
   facts.mask_id = spec.mask_id;
   facts.eos_ids = spec.eos_ids;
+  facts.attention = spec.attention;
   facts.shifted = spec.shifted;
   facts.block_size = spec.block_size;
   return facts;

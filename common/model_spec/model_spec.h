@@ -13,8 +13,35 @@ namespace tessera {
 
 /// Names and shapes of the tensors in a checkpoint; one name map in worker/model per entry.
 enum class TensorLayout : std::uint8_t {
-  kLlama,  ///< model.layers.N.self_attn.q_proj.weight: Qwen2, Qwen3 and Llama descendants
-  kLlada,  ///< model.transformer.blocks.N.q_proj.weight
+  kLlama,   ///< model.layers.N.self_attn.q_proj.weight: Qwen2, Qwen3 and Llama descendants
+  kLlada,   ///< model.transformer.blocks.N.q_proj.weight
+  kLlada2,  ///< model.layers.N.attention.query_key_value.weight: query, key and value in one
+};
+
+/// How a token chooses its experts from g = W_router a, and their weights.
+enum class RouterKind : std::uint8_t {
+  kSoftmax,         ///< the experts_per_token largest of p = softmax(g), weights p
+  kGroupedSigmoid,  ///< s = sigmoid(g), r = s + bias; of the groups_per_token groups with the
+                    ///< largest sum of their two best r, the experts_per_token largest r, weights s
+};
+
+/// Layers whose MLP is a mixture of experts: y = sum over chosen e of w_e mlp_e(m) + shared(m).
+struct MoeSpec {
+  std::vector<bool> layers;  ///< Whether layer i is one; empty: none is.
+  RouterKind router = RouterKind::kSoftmax;
+  std::int32_t num_experts = 0;
+  std::int32_t experts_per_token = 0;
+  std::int32_t intermediate_size = 0;         ///< Of one expert.
+  std::int32_t shared_intermediate_size = 0;  ///< Of the shared experts together; 0: none.
+  bool normalise = true;              ///< Weights of the chosen experts are made to sum to 1.
+  double scale = 1.0;                 ///< Then multiplied by this.
+  std::int32_t num_groups = 1;        ///< kGroupedSigmoid
+  std::int32_t groups_per_token = 1;  ///< kGroupedSigmoid
+
+  bool is_moe(std::int32_t layer) const {
+    return !layers.empty() && layers[static_cast<std::size_t>(layer)];
+  }
+  bool operator==(const MoeSpec&) const = default;
 };
 
 /// Rotary embedding: the leading `width` dims of a head rotate in pairs (j, j + width / 2) by the
@@ -41,9 +68,10 @@ struct ModelSpec {
   std::int32_t hidden_size = 0;
   std::int32_t num_layers = 0;
   std::int32_t num_q_heads = 0;
-  std::int32_t num_kv_heads = 0;  ///< Divides num_q_heads.
-  std::int32_t head_dim = 0;      ///< num_q_heads * head_dim need not be hidden_size.
-  std::int32_t intermediate_size = 0;
+  std::int32_t num_kv_heads = 0;       ///< Divides num_q_heads.
+  std::int32_t head_dim = 0;           ///< num_q_heads * head_dim need not be hidden_size.
+  std::int32_t intermediate_size = 0;  ///< Of layers without experts.
+  MoeSpec moe;
   std::int32_t vocab_size = 0;  ///< Rows of the embedding and of the head.
   float rms_norm_eps = 1e-6F;
   RopeSpec rope;
@@ -52,6 +80,7 @@ struct ModelSpec {
   bool tie_word_embeddings = false;
   std::int32_t max_position_embeddings = 0;
 
+  std::optional<TrainedAttention> attention;
   bool shifted = false;             ///< The token at q is predicted by the row at q - 1.
   std::int32_t tokenizer_size = 0;  ///< Largest id of tokenizer.json + 1; vocab_size without one.
   std::optional<TokenId> mask_id;

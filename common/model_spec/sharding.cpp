@@ -54,6 +54,8 @@ RankShard shard_of(const ModelSpec& spec, std::int32_t rank, std::int32_t tp) {
   shard.kv = {shard.first_kv_head * head_dim,
               (shard.first_kv_head + shard.num_kv_heads) * head_dim};
   shard.intermediate = part_of(padded_reduction(spec.intermediate_size), rank, tp);
+  shard.expert = part_of(padded_reduction(spec.moe.intermediate_size), rank, tp);
+  shard.shared = part_of(padded_reduction(spec.moe.shared_intermediate_size), rank, tp);
   shard.vocab = part_of(padded_vocabulary(spec.vocab_size), rank, tp);
   return shard;
 }

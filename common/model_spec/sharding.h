@@ -28,6 +28,8 @@ struct RankShard {
   IndexRange attention;     ///< Columns of o_proj: q, padded.
   IndexRange kv;            ///< Rows of k_proj and v_proj: whole heads.
   IndexRange intermediate;  ///< Rows of gate and up, columns of down.
+  IndexRange expert;        ///< The same of every routed expert; empty without experts.
+  IndexRange shared;        ///< The same of the shared experts; empty without.
   IndexRange vocab;         ///< Rows of the embedding and of the head.
 };
 

@@ -150,8 +150,11 @@ class Coordinator {
     spdlog::info("serving on http://{}:{}, workers join at {}", config_.host, frontend_.port(),
                  engine_.endpoint());
     if (link_) link_->tell_listening(engine_.endpoint(), frontend_.port());
-    const int exit_code = wait_for_end();
-    if (exit_code == 0) drain();
+    int exit_code = wait_for_end();
+    if (exit_code == 0) exit_code = drain();
+    if (exit_code == kExitInternal) {
+      frontend_.fail_open({FailureReason::kEngineFailed, "an internal error ended the server"});
+    }
     frontend_.wait_idle(kFlushPatience);
     frontend_.stop();
     engine_.stop();
@@ -208,18 +211,22 @@ class Coordinator {
     }
   }
 
-  void drain() {
+  // Only the front end refuses work at first: what it has accepted may still be on its way to the
+  // engine. Ranks that leave because they are told to end, too, are no failure.
+  int drain() {
     spdlog::info("draining: new requests are refused, open ones have {} ms",
                  config_.drain_timeout.count());
     frontend_.drain();
-    engine_.drain();
     const TimePoint deadline = clock_.now() + config_.drain_timeout;
     constexpr milliseconds kLook{50};
     while (!frontend_.wait_idle(kLook)) {
+      if (exit_code_.load() == kExitInternal) return kExitInternal;
       if (!signals_.take() && clock_.now() < deadline) continue;
+      engine_.drain();
       engine_.fail_all({FailureReason::kDraining, "the server went down before this was done"});
-      return;
+      break;
     }
+    return 0;
   }
 
   const ServerConfig& config_;

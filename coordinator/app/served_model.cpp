@@ -7,6 +7,7 @@
 
 #include "common/base/error.h"
 #include "common/model_spec/model_spec.h"
+#include "coordinator/frontend/openai/parse_generation_request.h"
 #include "strategies/strategy_registry.h"
 
 namespace tessera {
@@ -26,6 +27,13 @@ void read_sampling_defaults(const std::filesystem::path& file, ServedModel& mode
   model.temperature = number("temperature", 0.0F);
   model.top_p = number("top_p", 1.0F);
   model.top_k = number("top_k", std::int32_t{0});
+  const auto require = [&](bool holds, const char* name, auto value, const char* range) {
+    TESSERA_REQUIRE(holds, file.string(), ": ", name, " is ", value, ", must be ", range);
+  };
+  require(is_legal_temperature(model.temperature), "temperature", model.temperature,
+          kTemperatureRange);
+  require(model.top_p > 0.0F && model.top_p <= 1.0F, "top_p", model.top_p, "in (0, 1]");
+  require(model.top_k >= 0, "top_k", model.top_k, "at least 0");
 }
 
 std::string default_strategy(const ServerConfig& config, const ModelFacts& facts) {
@@ -53,6 +61,7 @@ ServedModel load_served_model(const ServerConfig& config) {
                                  : std::optional<std::filesystem::path>(config.chat_template);
   model.text = std::make_shared<const TextModel>(load_text(dir, chat_template));
   model.page_size = config.page_size;
+  model.max_step_rows = config.max_step_rows;
   model.max_model_len = config.max_model_len.value_or(spec.max_position_embeddings);
   model.default_max_tokens = std::min(model.default_max_tokens, model.max_model_len);
   model.strategy = default_strategy(config, model.facts);

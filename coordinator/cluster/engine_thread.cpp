@@ -36,7 +36,9 @@ EngineThread::EngineThread(const EngineOptions& engine_options,
       router_(context_, endpoint),
       transport_(router_),
       engine_(engine_options, clock),
-      cluster_(cluster_options, engine_, transport_, clock, listener_) {
+      cluster_(cluster_options, engine_, transport_, clock, [this](const ClusterEvent& event) {
+        events_.push_back(event);
+      }) {
   publish();
 }
 
@@ -101,15 +103,19 @@ void EngineThread::loop() {
     cluster_.start_steps();
     // The ranks work while the news are handed on.
     deliver_updates();
-    publish();
+    is_publication_due_ = true;
+    if (!events_.empty() || clock_.now() >= next_publication_) publish();
+    tell_events();
   }
   cluster_.shut_down();
+  tell_events();
   router_.set_linger(kFarewellPatience);
 }
 
 void EngineThread::wait() {
   TimePoint until = cluster_.next_wakeup();
   if (const auto deadline = engine_.next_deadline()) until = std::min(until, *deadline);
+  if (is_publication_due_) until = std::min(until, next_publication_);
   const auto patience = std::chrono::ceil<std::chrono::milliseconds>(until - clock_.now());
   zmq::pollitem_t items[] = {{router_.handle(), 0, ZMQ_POLLIN, 0},
                              {nullptr, commands_.wake_descriptor(), ZMQ_POLLIN, 0}};
@@ -150,9 +156,8 @@ void EngineThread::deliver_updates() {
 }
 
 void EngineThread::publish() {
-  const TimePoint now = clock_.now();
-  if (now < next_publication_) return;
-  next_publication_ = now + kPublicationInterval;
+  next_publication_ = clock_.now() + kPublicationInterval;
+  is_publication_due_ = false;
   ClusterStatus status;
   status.state = cluster_.state();
   status.reason = cluster_.reason();
@@ -170,6 +175,11 @@ void EngineThread::publish() {
   const std::lock_guard lock(published_mutex_);
   status_ = std::move(status);
   metrics_ = std::move(metrics);
+}
+
+// Who hears that a replica is ready may ask at once, and must not be told that it is not.
+void EngineThread::tell_events() {
+  for (const ClusterEvent& event : std::exchange(events_, {})) listener_(event);
 }
 
 void EngineThread::publish_failure(const std::string& reason) {

@@ -3,6 +3,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 #include <zmq.hpp>
 
 #include "common/base/clock.h"
@@ -73,11 +74,13 @@ class EngineThread final : public EngineClient {
   void take_messages();
   void deliver_updates();
   void publish();
+  void tell_events();
   void publish_failure(const std::string& reason);
 
   UpdateSink& sink_;
   const Clock& clock_;
   ClusterListener listener_;
+  std::vector<ClusterEvent> events_;  ///< Told once the status they lead to is published.
   zmq::context_t context_;
   wire::RouterChannel router_;
   RouterTransport transport_;
@@ -87,6 +90,7 @@ class EngineThread final : public EngineClient {
   bool is_draining_ = false;  ///< Engine thread.
   bool is_stopping_ = false;  ///< Engine thread.
   TimePoint next_publication_;
+  bool is_publication_due_ = false;  ///< Something may have happened since the last one.
 
   mutable std::mutex published_mutex_;
   ClusterStatus status_;    ///< Guarded by published_mutex_; a copy at most 50 ms old.

@@ -6,9 +6,11 @@
 
 #include "common/base/error.h"
 #include "coordinator/frontend/api_keys.h"
+#include "coordinator/frontend/background_response.h"
 #include "coordinator/frontend/cluster_families.h"
 #include "coordinator/frontend/openai/parse_generation_request.h"
 #include "coordinator/frontend/page.h"
+#include "coordinator/frontend/process_families.h"
 #include "coordinator/frontend/server_json.h"
 
 namespace tessera {
@@ -34,6 +36,16 @@ ApiError client_error(int status, std::string code, std::string message) {
   if (status == 408) error.type = "timeout_error";
   if (status == 503) error = unavailable(error.code, error.message);
   return error;
+}
+
+/// A client's mistake is said as it is, a bug of ours with the id of the request.
+ApiError refusal_of(const Error& error, const std::string& request_id) {
+  if (error.code() == ErrorCode::kInvalidArgument) {
+    return {.message = error.what(), .param = {}, .retry_after_seconds = {}};
+  }
+  ApiError internal = internal_error(request_id);
+  internal.message += std::string(" (") + error.what() + ")";
+  return internal;
 }
 
 bool is_json(std::string_view content_type) {
@@ -138,11 +150,8 @@ RouteResult ApiRoutes::call(const Route& route,
   try {
     return (this->*route.answer)(request, request_id);
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInvalidArgument) {
-      return error_response({.message = error.what(), .param = {}, .retry_after_seconds = {}});
-    }
     if (options_.log) options_.log("request " + request_id + " failed: " + error.what());
-    return error_response(internal_error(request_id));
+    return error_response(refusal_of(error, request_id));
   }
 }
 
@@ -182,12 +191,9 @@ Parsed<ResolvedRequest> ApiRoutes::prepare(const std::string& body,
     if (auto* error = std::get_if<ApiError>(&parsed)) return std::move(*error);
     return resolve_request(std::get<GenerationRequest>(parsed), options_.model, drawn_seed);
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInvalidArgument) {
-      return invalid_value(is_chat ? "messages" : "prompt", error.what());
-    }
-    ApiError internal = internal_error(request_id);
-    internal.message += std::string(" (") + error.what() + ")";
-    return internal;
+    ApiError refusal = refusal_of(error, request_id);
+    if (refusal.status == 400) refusal.param = is_chat ? "messages" : "prompt";
+    return refusal;
   }
 }
 
@@ -235,16 +241,41 @@ RouteResult ApiRoutes::models(HttpRequest&, const std::string&) {
   return json_response(models_json(options_.model, options_.unix_seconds()));
 }
 
-RouteResult ApiRoutes::tokenize(HttpRequest& request, const std::string&) {
-  auto answer = tokenize_json(request.body, options_.model);
-  if (auto* error = std::get_if<ApiError>(&answer)) return error_response(*error);
-  return json_response(std::get<nlohmann::ordered_json>(answer));
+RouteResult ApiRoutes::tokenize(HttpRequest& request, const std::string& request_id) {
+  return convert(request, request_id, "/tokenize", &tokenize_json);
 }
 
-RouteResult ApiRoutes::detokenize(HttpRequest& request, const std::string&) {
-  auto answer = detokenize_json(request.body, options_.model);
-  if (auto* error = std::get_if<ApiError>(&answer)) return error_response(*error);
-  return json_response(std::get<nlohmann::ordered_json>(answer));
+RouteResult ApiRoutes::detokenize(HttpRequest& request, const std::string& request_id) {
+  return convert(request, request_id, "/detokenize", &detokenize_json);
+}
+
+// A long text takes longer than the streams of others can wait.
+RouteResult ApiRoutes::convert(HttpRequest& request,
+                               const std::string& request_id,
+                               std::string_view route,
+                               Parsed<nlohmann::ordered_json> (*work)(std::string_view,
+                                                                      const ServedModel&)) {
+  const auto answer = [this, work, request_id](std::string_view body) {
+    try {
+      auto result = work(body, options_.model);
+      if (auto* error = std::get_if<ApiError>(&result)) return error_response(*error);
+      return json_response(std::get<nlohmann::ordered_json>(result));
+    } catch (const Error& error) {
+      return error_response(refusal_of(error, request_id));
+    }
+  };
+  if (request.body.size() <= kMaxInlineBytes) return answer(request.body);
+  auto response = std::make_unique<BackgroundResponse>();
+  background_([this, answer, request_id, route, body = std::move(request.body),
+               waiting = response->self()]() -> std::function<void()> {
+    auto computed = std::make_shared<HttpResponse>(answer(body));
+    return [this, computed, request_id, route, waiting] {
+      services_.metrics.count_http(route, computed->status);
+      computed->headers.emplace_back("x-request-id", request_id);
+      if (const auto alive = waiting.lock()) (*alive)->finish(std::move(*computed));
+    };
+  });
+  return response;
 }
 
 RouteResult ApiRoutes::live(HttpRequest&, const std::string&) {
@@ -259,7 +290,11 @@ RouteResult ApiRoutes::ready(HttpRequest&, const std::string&) {
 
 RouteResult ApiRoutes::metrics(HttpRequest&, const std::string&) {
   MetricFamilies families;
-  add_cluster_families(cluster_metrics_(), families);
+  ClusterMetrics cluster = cluster_metrics_();
+  // The engine works on while the front end refuses new work.
+  if (is_draining_) cluster.state = ServerState::kDraining;
+  add_cluster_families(cluster, families);
+  add_process_families(families);
   families.gauge("tessera_build_info", "1, with the version.", 1, {{"version", options_.version}});
   auto all = services_.metrics.registry().Collect();
   all.insert(all.end(), families.all().begin(), families.all().end());

@@ -53,6 +53,10 @@ class ApiRoutes final : public RequestHandler {
   RouteResult ready(HttpRequest& request, const std::string& request_id);
   RouteResult metrics(HttpRequest& request, const std::string& request_id);
   RouteResult version(HttpRequest& request, const std::string& request_id);
+  RouteResult convert(HttpRequest& request,
+                      const std::string& request_id,
+                      std::string_view route,
+                      Parsed<nlohmann::ordered_json> (*work)(std::string_view, const ServedModel&));
   RouteResult page(HttpRequest& request, const std::string& request_id);
 
   std::optional<ApiError> refuse_work(const ClusterStatus& status) const;

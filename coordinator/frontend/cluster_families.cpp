@@ -1,14 +1,10 @@
 #include "coordinator/frontend/cluster_families.h"
 
-#include <array>
 #include <string>
 #include <string_view>
 
 namespace tessera {
 namespace {
-
-constexpr std::array<std::string_view, 4> kServerStates = {"starting", "ready", "draining",
-                                                           "failed"};
 
 void add_tokens(const EngineStats& stats, MetricFamilies& families) {
   const auto as_double = [](auto value) { return static_cast<double>(value); };
@@ -50,16 +46,25 @@ void add_work(const EngineStats& stats, MetricFamilies& families) {
   families.counter("tessera_preemptions_total",
                    "Times a running request lost its pages to another one.",
                    as_double(stats.preemptions));
-  families.gauge("tessera_requests_running", "Sequences in the running set.", stats.num_running);
+  for (const ReplicaLoad& load : stats.replicas) {
+    families.gauge("tessera_requests_running", "Sequences in the running set.", load.num_running,
+                   {{"replica", std::to_string(load.id)}});
+  }
   families.gauge("tessera_requests_waiting", "Sequences that wait to run.", stats.num_waiting);
 }
 
 void add_pages(const EngineStats& stats, MetricFamilies& families) {
   const std::string pages = "tessera_kv_pages";
   const std::string help = "K/V pages by state; cached ones are unused and kept for reuse.";
-  families.gauge(pages, help, static_cast<double>(stats.pages_free), {{"state", "free"}});
-  families.gauge(pages, help, static_cast<double>(stats.pages_active), {{"state", "active"}});
-  families.gauge(pages, help, static_cast<double>(stats.pages_cached), {{"state", "cached"}});
+  for (const ReplicaLoad& load : stats.replicas) {
+    const auto add = [&](const char* state, std::int64_t count) {
+      families.gauge(pages, help, static_cast<double>(count),
+                     {{"replica", std::to_string(load.id)}, {"state", state}});
+    };
+    add("free", load.pages_free);
+    add("active", load.pages_active);
+    add("cached", load.pages_cached);
+  }
   families.counter("tessera_kv_page_evictions_total", "Cached pages that were given away.",
                    static_cast<double>(stats.page_evictions));
 }
@@ -92,10 +97,10 @@ void add_replica(const ReplicaMetrics& replica, MetricFamilies& families) {
 }  // namespace
 
 void add_cluster_families(const ClusterMetrics& metrics, MetricFamilies& families) {
-  for (std::size_t i = 0; i < kServerStates.size(); ++i) {
+  for (std::size_t i = 0; i < kServerStateNames.size(); ++i) {
     families.gauge("tessera_server_state", "1 for the state the server is in.",
                    static_cast<std::size_t>(metrics.state) == i ? 1 : 0,
-                   {{"state", std::string(kServerStates[i])}});
+                   {{"state", std::string(kServerStateNames[i])}});
   }
   add_tokens(metrics.engine, families);
   add_work(metrics.engine, families);

@@ -42,6 +42,10 @@ class Frontend::Impl {
     if (routes_) routes_->drain();
   }
 
+  void fail_open(const SequenceFailure& failure) {
+    if (server_) server_->post([this, failure] { sequences_.fail_all(failure); });
+  }
+
   bool wait_idle(std::chrono::milliseconds timeout) {
     return !server_ || server_->wait_idle(timeout);
   }
@@ -93,6 +97,10 @@ void Frontend::on_updates(std::vector<SequenceUpdate> updates) {
 
 void Frontend::drain() {
   impl_->drain();
+}
+
+void Frontend::fail_open(const SequenceFailure& failure) {
+  impl_->fail_open(failure);
 }
 
 bool Frontend::wait_idle(std::chrono::milliseconds timeout) {

@@ -66,6 +66,9 @@ class Frontend final : public UpdateSink {
   /// Refuses new work from now on; what was accepted goes on. Any thread.
   void drain();
 
+  /// Ends every open request: the engine cannot do that any more. Any thread.
+  void fail_open(const SequenceFailure& failure);
+
   /// Waits until no request is open.
   /// @return  Whether that was reached before the timeout.
   bool wait_idle(std::chrono::milliseconds timeout);

@@ -39,6 +39,8 @@ HttpResponse error_response(const ApiError& error) {
     response.headers.emplace_back("retry-after-ms",
                                   std::to_string(*error.retry_after_seconds * 1000));
   }
+  // The next try should reach another server, if a balancer knows one.
+  if (error.status == 503) response.headers.emplace_back("Connection", "close");
   return response;
 }
 
@@ -207,7 +209,7 @@ ResponsePart GenerationResponse::poll_stream() {
 void GenerationResponse::render_choice(std::int32_t index, Choice& choice, std::string& bytes) {
   if (choice.is_ended) return;
   if (choice.edits) {
-    for (auto& event : choice.edits->take(next_seq_)) {
+    for (auto& event : choice.edits->take(next_seq_, choice.output.end().has_value())) {
       bytes += sse_event(diffusion_chunk(arrival_.identity, std::move(event)));
     }
   }

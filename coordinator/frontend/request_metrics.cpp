@@ -27,6 +27,13 @@ prometheus::Family<prometheus::Counter>* counters(prometheus::Registry& registry
   return &prometheus::BuildCounter().Name(name).Help(help).Register(registry);
 }
 
+// From 0 on, or rate() would miss the first event of a label value.
+void begin_at_zero(prometheus::Family<prometheus::Counter>& family,
+                   const char* label,
+                   std::initializer_list<const char*> values) {
+  for (const char* value : values) family.Add({{label, value}});
+}
+
 prometheus::Family<prometheus::Histogram>& histograms(prometheus::Registry& registry,
                                                       const char* name,
                                                       const char* help) {
@@ -55,6 +62,13 @@ RequestMetrics::RequestMetrics()
                         .Help("Open connections.")
                         .Register(registry_)
                         .Add({})) {
+  begin_at_zero(*requests_, "outcome", {"stop", "length", "cancelled", "timeout", "error"});
+  begin_at_zero(*stop_details_, "detail",
+                {"eos", "stop_string", "max_tokens", "max_nfe", "repetition", "context"});
+  begin_at_zero(*rejected_, "reason",
+                {"queue_full", "draining", "loading", "engine_failed", "rank_lost",
+                 "deadline_exceeded", "context_length_exceeded", "invalid_value", "missing_field",
+                 "unsupported_parameter", "malformed_json", "model_not_found", "internal"});
   queue_seconds_ = &histograms(registry_, "tessera_request_queue_seconds",
                                "From submission to the first step that contains the request.")
                         .Add({}, kQueueBuckets);

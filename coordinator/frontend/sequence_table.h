@@ -39,6 +39,17 @@ class SequenceTable {
     }
   }
 
+  /// The last update of every sequence, from elsewhere than the engine.
+  void fail_all(const SequenceFailure& failure) {
+    std::vector<SequenceUpdate> updates;
+    for (const auto& [id, entry] : listeners_) {
+      SequenceUpdate& update = updates.emplace_back();
+      update.id = id;
+      update.failure = failure;
+    }
+    dispatch(updates);
+  }
+
   bool contains(RequestId id) const { return listeners_.contains(id); }
   std::size_t size() const noexcept { return listeners_.size(); }
 

@@ -13,8 +13,6 @@ using nlohmann::ordered_json;
 
 namespace {
 
-constexpr std::array<std::string_view, 4> kServerStates = {"starting", "ready", "draining",
-                                                           "failed"};
 constexpr std::array<std::string_view, 3> kReplicaStates = {"starting", "ready", "lost"};
 constexpr std::array<std::string_view, 4> kOptionTypes = {"bool", "integer", "number", "choice"};
 
@@ -68,7 +66,7 @@ ordered_json models_json(const ServedModel& model, std::int64_t created) {
 
 ordered_json status_json(const ClusterStatus& status, bool is_draining) {
   const auto state = is_draining ? ServerState::kDraining : status.state;
-  ordered_json body = {{"state", kServerStates[static_cast<std::size_t>(state)]},
+  ordered_json body = {{"state", kServerStateNames[static_cast<std::size_t>(state)]},
                        {"reason", is_draining ? "the server is going down" : status.reason},
                        {"running", status.num_running},
                        {"waiting", status.num_waiting},

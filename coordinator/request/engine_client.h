@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/types.h"
@@ -37,6 +39,9 @@ struct ReplicaStatus {
 };
 
 enum class ServerState : std::uint8_t { kStarting, kReady, kDraining, kFailed };
+
+inline constexpr std::array<std::string_view, 4> kServerStateNames = {"starting", "ready",
+                                                                      "draining", "failed"};
 
 /// What health checks report.
 struct ClusterStatus {

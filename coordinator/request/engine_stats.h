@@ -1,8 +1,20 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
+
+#include "common/base/types.h"
 
 namespace tessera {
+
+/// What one replica is doing now.
+struct ReplicaLoad {
+  ReplicaId id = 0;
+  std::int32_t num_running = 0;
+  std::int64_t pages_free = 0;
+  std::int64_t pages_active = 0;
+  std::int64_t pages_cached = 0;  ///< Unreferenced, kept for reuse.
+};
 
 /// Totals since the start and gauges of now; what /metrics exports.
 struct EngineStats {
@@ -24,9 +36,7 @@ struct EngineStats {
   std::uint64_t page_evictions = 0;
   std::int32_t num_running = 0;
   std::int32_t num_waiting = 0;
-  std::int64_t pages_free = 0;
-  std::int64_t pages_active = 0;
-  std::int64_t pages_cached = 0;  ///< Unreferenced, kept for reuse.
+  std::vector<ReplicaLoad> replicas;  ///< Those that take steps, by id.
 };
 
 }  // namespace tessera

@@ -20,6 +20,7 @@ enum class FailureReason : std::uint8_t {
   kRankLost,          ///< No replica is left that could go on: 503
   kDeadlineExceeded,  ///< 408
   kCancelled,         ///< The client is gone or said so.
+  kEngineFailed,      ///< A bug of ours ended the engine: 503
 };
 
 struct SequenceFailure {

@@ -19,7 +19,9 @@ struct EngineOptions {
   std::int32_t page_size = 32;               ///< Tokens per page.
   std::int32_t max_running_requests = 64;    ///< Per replica.
   std::int32_t max_waiting_requests = 1024;  ///< Beyond them a submission fails with kQueueFull.
-  std::int32_t max_step_rows = 2048;         ///< Row budget of a step; prompts are cut to it.
+  /// Row budget of a step, which is what the ranks have room for: prompts are cut to it, and what
+  /// cannot be cut to it is refused.
+  std::int32_t max_step_rows = 2048;
   bool prefix_cache = true;
   std::int32_t vocab_size = std::numeric_limits<std::int32_t>::max();  ///< Results must lie below.
 };

@@ -203,9 +203,8 @@ EngineStats Engine::Impl::stats() const {
   stats.num_running = static_cast<std::int32_t>(records_.size() - waiting_.size());
   for (const auto& [id, replica] : replicas_) {
     const PageAllocator& pages = replica.tables.allocator();
-    stats.pages_free += pages.num_free();
-    stats.pages_active += pages.num_active();
-    stats.pages_cached += pages.num_cached();
+    stats.replicas.push_back({id, static_cast<std::int32_t>(replica.running.size()),
+                              pages.num_free(), pages.num_active(), pages.num_cached()});
     stats.page_evictions += replica.tables.cache().num_evictions();
   }
   return stats;

@@ -4,6 +4,7 @@
 
 #include "common/base/error.h"
 #include "kernels/cpu/attention/cpu_attention.h"
+#include "kernels/cpu/cpu_experts.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/cpu_matrix.h"
 #include "kernels/cpu/cpu_products.h"
@@ -111,11 +112,12 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void act_mul(Activation, ConstMatrixView gate_up, MatrixView out) override {
+  void act_mul(Activation activation, ConstMatrixView gate_up, MatrixView out) override {
     check_act_mul(gate_up, out, kActivation);
+    const auto gated = activation == Activation::kSilu ? kernels_.silu_mul : kernels_.gelu_mul;
     each_row(out.rows, gate_up.cols, [&](std::int64_t row) {
       const float* gate = float_row(gate_up, row);
-      kernels_.silu_mul(gate, gate + out.cols, out.cols, bf16_row(out, row));
+      gated(gate, gate + out.cols, out.cols, bf16_row(out, row));
     });
   }
 
@@ -164,6 +166,23 @@ class CpuBackend final : public Backend {
     if (a.rows == 0) return;
     team_.run(
         [&](std::int32_t part) { gemm_share(kernels_, a, own, c, part, team_.num_threads()); });
+  }
+
+  void moe_route(const RouteArgs& args) override {
+    check_route(args);
+    for_rows(args.logits.rows, args.logits.cols * 32,
+             [&](std::int64_t begin, std::int64_t end) { route_rows(args, begin, end); });
+  }
+
+  std::int64_t moe_workspace_bytes(const ExpertWeights& weights,
+                                   std::int32_t experts_per_token,
+                                   std::int64_t num_rows) const override {
+    return CpuExperts::workspace_bytes(weights, experts_per_token, num_rows, team_.num_threads());
+  }
+
+  void moe_experts(const MoeArgs& args) override {
+    check_moe(args, kActivation);
+    if (args.x.rows > 0) CpuExperts(kernels_, team_, args).run();
   }
 
   std::int64_t measure_workspace_bytes(const PackedMatrix& lm_head,

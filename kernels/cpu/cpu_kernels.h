@@ -49,6 +49,8 @@ struct CpuKernels {
   /// out[0 .. cols) = fp32 of a row of floating dtype, -0 as +0.
   void (*widen)(const void* row, DType dtype, std::int64_t cols, float* out);
   void (*add)(float* sum, const float* x, std::int64_t cols);
+  /// sum += scale * x
+  void (*add_scaled)(float* sum, const float* x, float scale, std::int64_t cols);
   void (*rms_norm)(const float* x, std::span<const float> weight, float eps, std::uint16_t* out);
   void (*add_rms_norm)(float* residual,
                        const float* delta,
@@ -56,6 +58,7 @@ struct CpuKernels {
                        float eps,
                        std::uint16_t* out);
   void (*silu_mul)(const float* gate, const float* up, std::int64_t cols, std::uint16_t* out);
+  void (*gelu_mul)(const float* gate, const float* up, std::int64_t cols, std::uint16_t* out);
   void (*apply_recipe)(const RecipeRow& row, const ConstMatrixView& gathered, float* out);
 };
 

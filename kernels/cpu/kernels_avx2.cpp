@@ -124,15 +124,9 @@ void product_tile(const TileArgs& args) {
 }  // namespace
 
 const CpuKernels kAvx2Kernels = {
-    "cpu avx2",
-    &product_tile,
-    &measure_tile<Avx2>,
-    &widen_row<Avx2>,
-    &add_row<Avx2>,
-    &rms_norm_row<Avx2>,
-    &add_rms_norm_row<Avx2>,
-    &silu_mul_row<Avx2>,
-    &apply_recipe_row<Avx2>,
+    "cpu avx2",          &product_tile,         &measure_tile<Avx2>,     &widen_row<Avx2>,
+    &add_row<Avx2>,      &add_scaled_row<Avx2>, &rms_norm_row<Avx2>,     &add_rms_norm_row<Avx2>,
+    &silu_mul_row<Avx2>, &gelu_mul_row<Avx2>,   &apply_recipe_row<Avx2>,
 };
 
 }  // namespace tessera::kernels

@@ -118,9 +118,12 @@ void product_tile(const TileArgs& args) {
 }  // namespace
 
 const CpuKernels kAvx512Kernels = {
-    "cpu avx512_bf16",         &product_tile,         &measure_tile<Avx512>,
-    &widen_row<Avx512>,        &add_row<Avx512>,      &rms_norm_row<Avx512>,
-    &add_rms_norm_row<Avx512>, &silu_mul_row<Avx512>, &apply_recipe_row<Avx512>,
+    "cpu avx512_bf16",         &product_tile,
+    &measure_tile<Avx512>,     &widen_row<Avx512>,
+    &add_row<Avx512>,          &add_scaled_row<Avx512>,
+    &rms_norm_row<Avx512>,     &add_rms_norm_row<Avx512>,
+    &silu_mul_row<Avx512>,     &gelu_mul_row<Avx512>,
+    &apply_recipe_row<Avx512>,
 };
 
 }  // namespace tessera::kernels

@@ -57,6 +57,13 @@ void add_row(float* sum, const float* x, std::int64_t cols) {
 }
 
 template <typename V>
+void add_scaled_row(float* sum, const float* x, float scale, std::int64_t cols) {
+  for_vectors<V>(cols, [&](std::int64_t j, std::int64_t count) {
+    V::store(sum + j, count, V::fma(V::set(scale), V::load(x + j, count), V::load(sum + j, count)));
+  });
+}
+
+template <typename V>
 void rms_norm_row(const float* x, std::span<const float> weight, float eps, std::uint16_t* out) {
   using Float = typename V::Float;
   const auto cols = static_cast<std::int64_t>(weight.size());
@@ -83,13 +90,32 @@ void add_rms_norm_row(float* residual,
   rms_norm_row<V>(residual, weight, eps, out);
 }
 
-template <typename V>
-void silu_mul_row(const float* gate, const float* up, std::int64_t cols, std::uint16_t* out) {
+// x sigmoid(-minus_argument(x)), times `up`: silu and gelu alike.
+template <typename V, typename MinusArgument>
+void gated_mul_row(const float* gate,
+                   const float* up,
+                   std::int64_t cols,
+                   std::uint16_t* out,
+                   const MinusArgument& minus_argument) {
   using Float = typename V::Float;
   for_vectors<V>(cols, [&](std::int64_t j, std::int64_t count) {
     const Float x = V::load(gate + j, count);
-    const Float denominator = V::add(V::set(1.0F), exponential<V>(V::sub(V::zero(), x)));
+    const Float denominator = V::add(V::set(1.0F), exponential<V>(minus_argument(x)));
     V::store_bfloat16(out + j, count, V::mul(V::div(x, denominator), V::load(up + j, count)));
+  });
+}
+
+template <typename V>
+void silu_mul_row(const float* gate, const float* up, std::int64_t cols, std::uint16_t* out) {
+  gated_mul_row<V>(gate, up, cols, out, [](typename V::Float x) { return V::sub(V::zero(), x); });
+}
+
+// x / 2 (1 + tanh(y)) = x / (1 + exp(-2 y)) with y = sqrt(2 / pi) (x + 0.044715 x^3).
+template <typename V>
+void gelu_mul_row(const float* gate, const float* up, std::int64_t cols, std::uint16_t* out) {
+  gated_mul_row<V>(gate, up, cols, out, [](typename V::Float x) {
+    const auto cubic = V::fma(V::mul(x, x), V::set(0.044715F), V::set(1.0F));
+    return V::mul(V::mul(x, cubic), V::set(-2.0F * 0.79788456F));
   });
 }
 

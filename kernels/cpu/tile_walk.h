@@ -60,23 +60,19 @@ class TileWalk {
   }
 
   // Weights are read from memory once, by the first row block of a panel. So that it finds them in
-  // L2, the blocks of the panel before fetch a part each. With a single block, and in the first
-  // panel of a share, they are fetched a little ahead of their use.
+  // L2, the blocks of the panel before fetch a part each. A single block is one long stream, at
+  // which the processor's own prefetching is faster (31 against 22 GB/s of one thread).
   void set_fetch(std::int64_t index, std::int64_t begin, std::int64_t end, TileArgs& args) const {
-    constexpr std::int64_t kFetchAhead = 16 << 10;
-    const std::int64_t block = index % num_blocks_;
-    if (num_blocks_ == 1 || index == begin) {
-      args.fetch = args.weights + kFetchAhead;
-      return;
-    }
-    if (index - block + num_blocks_ >= end) {  // the last panel: nothing to fetch but itself
-      args.fetch = args.weights;
+    const std::int64_t panel_begin = index - index % num_blocks_;
+    if (num_blocks_ == 1 || index == begin || panel_begin + num_blocks_ >= end) {
+      args.fetch = args.weights;  // nothing but what is read anyway
       args.pairs_per_fetch = matrix_.shape().cols;
       return;
     }
-    args.pairs_per_fetch = num_blocks_;
-    const std::int64_t num_fetches = matrix_.shape().cols / 2 / num_blocks_;
-    args.fetch = args.weights + matrix_.panel_bytes() + block * num_fetches * 256;
+    const std::int64_t first = std::max(panel_begin, begin + 1);
+    args.pairs_per_fetch = panel_begin + num_blocks_ - first;
+    const std::int64_t num_fetches = matrix_.shape().cols / 2 / args.pairs_per_fetch;
+    args.fetch = args.weights + matrix_.panel_bytes() + (index - first) * num_fetches * 256;
   }
 
   const CpuMatrix& matrix_;

@@ -21,12 +21,6 @@ const float* float_row(const ConstMatrixView& view, std::int64_t row) {
   return static_cast<const float*>(view.row(row));
 }
 
-const ReferenceMatrix& reference_matrix(const PackedMatrix& matrix) {
-  const auto* own = dynamic_cast<const ReferenceMatrix*>(&matrix);
-  TESSERA_REQUIRE(own != nullptr, "packed matrix of another back end");
-  return *own;
-}
-
 double norm_of(const float* row, std::int64_t cols) {
   double squares = 0.0;
   for (std::int64_t j = 0; j < cols; ++j) squares += static_cast<double>(row[j]) * double{row[j]};
@@ -140,15 +134,11 @@ class ReferenceBackend final : public Backend {
     rms_norm(residual, weight, eps, out);
   }
 
-  void act_mul(Activation, ConstMatrixView gate_up, MatrixView out) override {
+  void act_mul(Activation activation, ConstMatrixView gate_up, MatrixView out) override {
     check_act_mul(gate_up, out, DType::kFloat32);
+    const auto width = static_cast<std::size_t>(out.cols);
     for (std::int64_t row = 0; row < out.rows; ++row) {
-      const float* in = float_row(gate_up, row);
-      for (std::int64_t j = 0; j < out.cols; ++j) {
-        const double gate = in[j];
-        float_row(out, row)[j] =
-            static_cast<float>(gate / (1.0 + std::exp(-gate)) * double{in[out.cols + j]});
-      }
+      gated_product(activation, {float_row(gate_up, row), 2 * width}, {float_row(out, row), width});
     }
   }
 
@@ -179,6 +169,22 @@ class ReferenceBackend final : public Backend {
   void gemm(ConstMatrixView a, const PackedMatrix& w, MatrixView c) override {
     check_gemm(a, w.shape(), c, DType::kFloat32);
     gemm_reference(a, reference_matrix(w), c);
+  }
+
+  void moe_route(const RouteArgs& args) override {
+    check_route(args);
+    route_rows(args, 0, args.logits.rows);
+  }
+
+  std::int64_t moe_workspace_bytes(const ExpertWeights&,
+                                   std::int32_t,
+                                   std::int64_t) const override {
+    return 0;
+  }
+
+  void moe_experts(const MoeArgs& args) override {
+    check_moe(args, DType::kFloat32);
+    moe_experts_reference(args);
   }
 
   std::int64_t measure_workspace_bytes(const PackedMatrix& lm_head, std::int64_t) const override {
@@ -250,6 +256,12 @@ class ReferenceBackend final : public Backend {
 };
 
 }  // namespace
+
+const ReferenceMatrix& reference_matrix(const PackedMatrix& matrix) {
+  const auto* own = dynamic_cast<const ReferenceMatrix*>(&matrix);
+  TESSERA_REQUIRE(own != nullptr, "packed matrix of another back end");
+  return *own;
+}
 
 std::unique_ptr<Backend> create_reference_backend(const BackendOptions&) {
   return std::make_unique<ReferenceBackend>();

@@ -33,6 +33,23 @@ Tile leaf_sum(const float* a,
 
 }  // namespace
 
+void add_leaf_products(const float* a,
+                       const ReferenceMatrix& w,
+                       std::int32_t leaf,
+                       double scale,
+                       std::span<double> sums) {
+  const PackShape& shape = w.shape();
+  const std::int64_t leaf_len = shape.cols / shape.k_leaves;
+  for (std::int64_t first = 0; first < shape.rows; first += kTile) {
+    const std::int64_t count = std::min(kTile, shape.rows - first);
+    const Tile tile = leaf_sum(a, w, leaf * leaf_len, (leaf + 1) * leaf_len, first, count);
+    for (std::int64_t n = 0; n < count; ++n) {
+      sums[static_cast<std::size_t>(first + n)] +=
+          scale * double{tile[static_cast<std::size_t>(n)]};
+    }
+  }
+}
+
 void gemm_reference(const ConstMatrixView& a, const ReferenceMatrix& w, const MatrixView& c) {
   const PackShape& shape = w.shape();
   const std::int64_t leaf = shape.cols / shape.k_leaves;

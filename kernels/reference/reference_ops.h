@@ -17,6 +17,19 @@ class ReferenceMatrix final : public PackedMatrix {
   Buffer values_;
 };
 
+const ReferenceMatrix& reference_matrix(const PackedMatrix& matrix);
+
+/// sums[n] += scale times the sum over the columns of one leaf, for every output n.
+void add_leaf_products(const float* a,
+                       const ReferenceMatrix& w,
+                       std::int32_t leaf,
+                       double scale,
+                       std::span<double> sums);
+
+/// act(gate) * up of one row.
+void gated_product(Activation activation, std::span<const float> gate_up, std::span<float> product);
+
+void moe_experts_reference(const MoeArgs& args);
 void gemm_reference(const ConstMatrixView& a, const ReferenceMatrix& w, const MatrixView& c);
 void qk_norm_rope_store_reference(const QkvArgs& args);
 void block_attention_reference(const AttentionArgs& args);

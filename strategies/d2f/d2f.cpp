@@ -78,7 +78,10 @@ StrategyEntry d2f_entry() {
   return {.name = "d2f",
           .summary = "Blocks in flight behind a prompt that is read bidirectionally.",
           .options = kOptions,
-          .refusal = &refusal_without_mask,
+          .refusal =
+              [](const ModelFacts& facts) {
+                return refusal_without_mask(facts, TrainedAttention::kBidirectionalPrompt);
+              },
           .create = [](const ModelFacts& facts, const StrategyOptions& options)
               -> std::unique_ptr<const Strategy> { return std::make_unique<D2f>(facts, options); }};
 }

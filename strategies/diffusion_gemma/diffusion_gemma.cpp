@@ -248,7 +248,8 @@ StrategyEntry diffusion_gemma_entry() {
           .summary = "Canvas after canvas is denoised from uniform noise until it is stable.",
           .options = kOptions,
           .refusal = [](const ModelFacts& facts) -> std::string {
-            return facts.canvas_length ? "" : "it has no canvas (canvas_length)";
+            if (!facts.canvas_length) return "it has no canvas (canvas_length)";
+            return {};
           },
           .create = [](const ModelFacts& facts,
                        const StrategyOptions& options) -> std::unique_ptr<const Strategy> {

@@ -135,7 +135,10 @@ StrategyEntry fast_dllm_v2_entry() {
   return {.name = "fast_dllm_v2",
           .summary = "Sub-blocks of a wide buffer, decoded against a prefix and a suffix cache.",
           .options = kOptions,
-          .refusal = &refusal_without_mask,
+          .refusal =
+              [](const ModelFacts& facts) {
+                return refusal_without_mask(facts, TrainedAttention::kSubBlocks);
+              },
           .create = [](const ModelFacts& facts,
                        const StrategyOptions& options) -> std::unique_ptr<const Strategy> {
             require_width_of_model(facts, options);

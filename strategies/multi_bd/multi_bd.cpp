@@ -51,7 +51,10 @@ StrategyEntry multi_bd_entry() {
   return {.name = "multi_bd",
           .summary = "Block diffusion with several blocks in flight and threshold acceptance.",
           .options = kOptions,
-          .refusal = &refusal_without_mask,
+          .refusal =
+              [](const ModelFacts& facts) {
+                return refusal_without_mask(facts, TrainedAttention::kBlockCausal);
+              },
           .create = [](const ModelFacts& facts,
                        const StrategyOptions& options) -> std::unique_ptr<const Strategy> {
             return std::make_unique<MultiBd>(facts, options);

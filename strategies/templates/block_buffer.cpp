@@ -19,7 +19,11 @@ Position end_of_tokens(const Sequence& sequence) {
 
 }  // namespace
 
-std::string refusal_without_mask(const ModelFacts& facts) {
+std::string refusal_without_mask(const ModelFacts& facts, TrainedAttention attention) {
+  if (facts.attention.value_or(attention) != attention) {
+    return detail::concat("it was trained with ", name_of(*facts.attention), ", not with ",
+                          name_of(attention));
+  }
   if (!facts.mask_id.has_value()) return "it has no mask token";
   if (*facts.mask_id < 0 || *facts.mask_id >= facts.vocab_size) {
     return detail::concat("its mask id ", *facts.mask_id, " is outside the vocabulary of ",
@@ -30,7 +34,7 @@ std::string refusal_without_mask(const ModelFacts& facts) {
 
 std::string refusal_of_shifted(const ModelFacts& facts) {
   if (facts.shifted) return "it predicts a token from the row to its left (shifted)";
-  return refusal_without_mask(facts);
+  return refusal_without_mask(facts, TrainedAttention::kBlockCausal);
 }
 
 std::int32_t BlockBuffer::reusable_prefix_len(std::int32_t prompt_len) const {

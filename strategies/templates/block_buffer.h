@@ -131,10 +131,11 @@ class BlockBuffer {
   BlockBufferRules rules_;
 };
 
-/// Why a model cannot be decoded over mask tokens; empty if it can.
-std::string refusal_without_mask(const ModelFacts& facts);
+/// Why a model cannot be decoded over mask tokens by a strategy for models of that attention; empty
+/// if it can.
+std::string refusal_without_mask(const ModelFacts& facts, TrainedAttention attention);
 
-/// The same for strategies that also need the token of a position from its own row.
+/// The same for block-causal strategies that also need the token of a position from its own row.
 std::string refusal_of_shifted(const ModelFacts& facts);
 
 }  // namespace tessera

@@ -43,20 +43,28 @@ inline std::ostream& operator<<(std::ostream& out, const BackendCase& c) {
   return out << c.backend << " " << c.instruction_set;
 }
 
-/// "cpu_avx2", the suffix of a test.
-inline std::string case_name(const ::testing::TestParamInfo<BackendCase>& info) {
-  std::string name(info.param.backend);
-  if (!info.param.instruction_set.empty()) name.append("_").append(info.param.instruction_set);
+/// "cpu_avx2"
+inline std::string name_of(const BackendCase& c) {
+  std::string name(c.backend);
+  if (!c.instruction_set.empty()) name.append("_").append(c.instruction_set);
   return name;
+}
+
+/// The suffix of a test.
+inline std::string case_name(const ::testing::TestParamInfo<BackendCase>& info) {
+  return name_of(info.param);
+}
+
+/// False only for AVX-512 on a machine without.
+inline bool can_run(const BackendCase& c) {
+  return c.instruction_set != "avx512" || __builtin_cpu_supports("avx512bf16") != 0;
 }
 
 /// Fixture of the case lists. Skips, visibly, only what the machine cannot run: AVX-512.
 class BackendTest : public ::testing::TestWithParam<BackendCase> {
  protected:
   void SetUp() override {
-    if (GetParam().instruction_set == "avx512" && __builtin_cpu_supports("avx512bf16") == 0) {
-      GTEST_SKIP() << "this machine has no AVX-512 BF16";
-    }
+    if (!can_run(GetParam())) GTEST_SKIP() << "this machine has no AVX-512 BF16";
     backend_ = GetParam().create();
   }
 

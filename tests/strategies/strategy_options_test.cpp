@@ -100,6 +100,27 @@ TEST(StrategyRegistryTest, AModelThatAStrategyCannotDecodeIsRefused) {
   EXPECT_ERROR(create_strategy("diffusion_gemma", facts, {}), kInvalidArgument);
 }
 
+// The first strategy of the registry that accepts a model is what its requests get by default.
+TEST(StrategyRegistryTest, AModelIsDecodedAsItWasTrained) {
+  const auto first_for = [](TrainedAttention attention) {
+    ModelFacts facts = facts_for_all();
+    facts.canvas_length.reset();
+    facts.attention = attention;
+    if (attention == TrainedAttention::kCanvas) {
+      facts.canvas_length = 8;
+      facts.mask_id.reset();
+    }
+    for (const StrategyEntry& entry : strategy_registry()) {
+      if (entry.refusal(facts).empty()) return std::string(entry.name);
+    }
+    return std::string("none");
+  };
+  EXPECT_EQ(first_for(TrainedAttention::kBlockCausal), "multi_bd");
+  EXPECT_EQ(first_for(TrainedAttention::kBidirectionalPrompt), "d2f");
+  EXPECT_EQ(first_for(TrainedAttention::kSubBlocks), "fast_dllm_v2");
+  EXPECT_EQ(first_for(TrainedAttention::kCanvas), "diffusion_gemma");
+}
+
 TEST(StrategyRegistryTest, ADualCacheIsAsWideAsTheModelsBlock) {
   ModelFacts facts = facts_for_all();
   facts.block_size = 32;

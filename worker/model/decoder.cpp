@@ -50,9 +50,23 @@ Decoder::Decoder(const ModelSpec& spec,
   attention_ = workspace(activation, shard.attention.size());
   gate_up_ = workspace(DType::kFloat32, 2 * shard.intermediate.size());
   product_ = workspace(activation, shard.intermediate.size());
+  reserve_experts();
   fill_rope(num_positions);
   gathered_ids_.reserve(static_cast<std::size_t>(max_rows_));
   recipe_rows_.reserve(static_cast<std::size_t>(max_rows_));
+}
+
+void Decoder::reserve_experts() {
+  const auto layer = std::find_if(weights_.layers.begin(), weights_.layers.end(),
+                                  [](const LayerWeights& l) { return l.router != nullptr; });
+  if (layer == weights_.layers.end()) return;
+  const MoeSpec& moe = spec_.moe;
+  router_logits_ = workspace(DType::kFloat32, moe.num_experts);
+  expert_workspace_ = kernels::Buffer(
+      backend_.moe_workspace_bytes(layer->experts, moe.experts_per_token, max_rows_));
+  const auto slots = static_cast<std::size_t>(max_rows_ * moe.experts_per_token);
+  chosen_.resize(slots);
+  chosen_weights_.resize(slots);
 }
 
 void Decoder::fill_rope(std::int32_t num_positions) {
@@ -92,7 +106,11 @@ MatrixView Decoder::forward(const RowBatch& batch, const KvPool& pool) {
     norm(layer.input_norm);
     attention(layer, batch, pool.layer(i));
     norm(layer.post_norm);
-    mlp(layer, rows);
+    if (layer.router) {
+      experts(layer, rows);
+    } else {
+      mlp(layer, rows);
+    }
   }
   if (has_delta) backend_.add(residual, delta);
   return residual;
@@ -180,6 +198,40 @@ void Decoder::mlp(const LayerWeights& layer, std::int64_t num_rows) {
   backend_.gemm(normed_.rows(num_rows), *layer.gate_up, gate_up);
   backend_.act_mul(kernels::Activation::kSilu, gate_up, product);
   backend_.gemm(product, *layer.down, delta_.rows(num_rows));
+  reduce(delta_.rows(num_rows));
+}
+
+// Every rank chooses, from the same rows and the whole router, hence alike.
+void Decoder::experts(const LayerWeights& layer, std::int64_t num_rows) {
+  const MoeSpec& moe = spec_.moe;
+  const MatrixView rows = normed_.rows(num_rows);
+  const MatrixView logits = router_logits_.rows(num_rows);
+  const auto slots = static_cast<std::size_t>(num_rows * moe.experts_per_token);
+  const std::span<std::int32_t> chosen = std::span(chosen_).first(slots);
+  const std::span<float> chosen_weights = std::span(chosen_weights_).first(slots);
+  backend_.gemm(rows, *layer.router, logits);
+  const bool is_sigmoid = moe.router == RouterKind::kGroupedSigmoid;
+  backend_.moe_route(
+      {.logits = logits,
+       .score = is_sigmoid ? kernels::RouterScore::kSigmoid : kernels::RouterScore::kSoftmax,
+       .bias = layer.router_bias,
+       .num_groups = moe.num_groups,
+       .groups_per_token = moe.groups_per_token,
+       .experts_per_token = moe.experts_per_token,
+       .normalise = moe.normalise,
+       .scale = static_cast<float>(moe.scale),
+       .expert_scale = {},
+       .experts = chosen,
+       .weights = chosen_weights});
+  backend_.moe_experts({.x = rows,
+                        .weights = &layer.experts,
+                        .activation = kernels::Activation::kSilu,
+                        .experts_per_token = moe.experts_per_token,
+                        .experts = chosen,
+                        .expert_weights = chosen_weights,
+                        .workspace = {expert_workspace_.as<std::byte>(),
+                                      static_cast<std::size_t>(expert_workspace_.num_bytes())},
+                        .out = delta_.rows(num_rows)});
   reduce(delta_.rows(num_rows));
 }
 

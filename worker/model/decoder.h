@@ -65,6 +65,8 @@ class Decoder {
   void apply_recipes(std::span<const RecipeEntry> recipes, const MatrixView& residual);
   void attention(const LayerWeights& layer, const RowBatch& batch, const kernels::KvPages& pages);
   void mlp(const LayerWeights& layer, std::int64_t num_rows);
+  void experts(const LayerWeights& layer, std::int64_t num_rows);
+  void reserve_experts();
   void reduce(const MatrixView& partial);
 
   const ModelSpec& spec_;
@@ -74,16 +76,20 @@ class Decoder {
   Communicator& communicator_;
   std::int64_t max_rows_;  ///< At least what one recipe gathers.
 
-  Workspace residual_;   // fp32 [rows, hidden]
-  Workspace delta_;      // fp32 [rows, hidden]: what a half layer adds
-  Workspace normed_;     // activation dtype [rows, hidden]
-  Workspace qkv_;        // fp32 [rows, (nq + 2 nkv) D]
-  Workspace q_;          // activation dtype [rows, nq D]
-  Workspace k_;          // cache dtype [rows, nkv D]
-  Workspace v_;          // cache dtype [rows, nkv D]
-  Workspace attention_;  // activation dtype [rows, nq D, padded]; padding stays zero
-  Workspace gate_up_;    // fp32 [rows, 2 I]
-  Workspace product_;    // activation dtype [rows, I]
+  Workspace residual_;       // fp32 [rows, hidden]
+  Workspace delta_;          // fp32 [rows, hidden]: what a half layer adds
+  Workspace normed_;         // activation dtype [rows, hidden]
+  Workspace qkv_;            // fp32 [rows, (nq + 2 nkv) D]
+  Workspace q_;              // activation dtype [rows, nq D]
+  Workspace k_;              // cache dtype [rows, nkv D]
+  Workspace v_;              // cache dtype [rows, nkv D]
+  Workspace attention_;      // activation dtype [rows, nq D, padded]; padding stays zero
+  Workspace gate_up_;        // fp32 [rows, 2 I]
+  Workspace product_;        // activation dtype [rows, I]
+  Workspace router_logits_;  // fp32 [rows, experts]
+  kernels::Buffer expert_workspace_;
+  std::vector<std::int32_t> chosen_;   // [rows, experts per token]
+  std::vector<float> chosen_weights_;  // likewise
   kernels::Buffer rope_memory_;
   MatrixView rope_;  // fp32 [num_positions, rotary width]
 

@@ -41,7 +41,7 @@ class WeightLoader {
     const ModelNames names = model_names(spec_.layout);
     add_embedding(names, weights);
     for (std::int32_t layer = 0; layer < spec_.num_layers; ++layer) {
-      weights.layers.push_back(add_layer(layer_names(spec_.layout, layer)));
+      weights.layers.push_back(add_layer(layer_names(spec_, layer), spec_.moe.is_moe(layer)));
     }
     weights.final_norm = vector(names.final_norm + ".weight", {0, spec_.hidden_size});
     read_slices(on_progress);
@@ -81,7 +81,7 @@ class WeightLoader {
     add(names.lm_head, shard_.vocab, hidden(), *weights.lm_head);
   }
 
-  LayerWeights add_layer(const LayerNames& names) {
+  LayerWeights add_layer(const LayerNames& names, bool is_moe) {
     LayerWeights layer;
     layer.input_norm = vector(names.input_norm + ".weight", hidden());
     layer.post_norm = vector(names.post_norm + ".weight", hidden());
@@ -91,26 +91,52 @@ class WeightLoader {
     }
     add_qkv(names, layer);
     layer.o = reduced(names.o, shard_.attention);
-    const std::int64_t width = shard_.intermediate.size();
-    layer.gate_up = backend_.create_packed({.rows = 2 * width, .cols = spec_.hidden_size});
-    add(names.gate, shard_.intermediate, hidden(), *layer.gate_up);
-    add(names.up, shard_.intermediate, hidden(), *layer.gate_up, width);
-    layer.down = reduced(names.down, shard_.intermediate);
+    if (is_moe) {
+      add_experts(names, layer);
+    } else {
+      add_mlp(names.mlp, shard_.intermediate, layer.gate_up, layer.down);
+    }
     return layer;
+  }
+
+  void add_mlp(const MlpNames& names,
+               IndexRange width,
+               std::unique_ptr<PackedMatrix>& gate_up,
+               std::unique_ptr<PackedMatrix>& down) {
+    gate_up = backend_.create_packed({.rows = 2 * width.size(), .cols = spec_.hidden_size});
+    add(names.gate, width, hidden(), *gate_up);
+    add(names.up, width, hidden(), *gate_up, width.size());
+    down = reduced(names.down, width);
+  }
+
+  void add_experts(const LayerNames& names, LayerWeights& layer) {
+    const IndexRange all{0, spec_.moe.num_experts};
+    layer.router = backend_.create_packed({.rows = all.end, .cols = spec_.hidden_size});
+    add(names.router, all, hidden(), *layer.router);
+    if (!names.router_bias.empty()) layer.router_bias = vector(names.router_bias, all);
+    kernels::ExpertWeights& experts = layer.experts;
+    for (std::int32_t e = 0; e < spec_.moe.num_experts; ++e) {
+      add_mlp(expert_names(names, e), shard_.expert, experts.gate_up.emplace_back(),
+              experts.down.emplace_back());
+    }
+    if (spec_.moe.shared_intermediate_size > 0) {
+      add_mlp(names.shared, shard_.shared, experts.shared_gate_up, experts.shared_down);
+    }
   }
 
   void add_qkv(const LayerNames& names, LayerWeights& layer) {
     const std::int64_t q = shard_.q.size();
     const std::int64_t kv = shard_.kv.size();
     layer.qkv = backend_.create_packed({.rows = q + 2 * kv, .cols = spec_.hidden_size});
-    add(names.q, shard_.q, hidden(), *layer.qkv);
-    add(names.k, shard_.kv, hidden(), *layer.qkv, q);
-    add(names.v, shard_.kv, hidden(), *layer.qkv, q + kv);
-    if (!spec_.qkv_bias) return;
-    for (const auto& [module, rows] :
-         {std::pair{&names.q, shard_.q}, std::pair{&names.k, shard_.kv},
-          std::pair{&names.v, shard_.kv}}) {
-      const std::vector<float> bias = vector(*module + ".bias", rows);
+    const std::pair<const ModuleRows*, IndexRange> parts[] = {
+        {&names.q, shard_.q}, {&names.k, shard_.kv}, {&names.v, shard_.kv}};
+    std::int64_t first_packed_row = 0;
+    for (const auto& [part, rows] : parts) {
+      const IndexRange in_module{part->first_row + rows.begin, part->first_row + rows.end};
+      add(part->module, in_module, hidden(), *layer.qkv, first_packed_row);
+      first_packed_row += rows.size();
+      if (!spec_.qkv_bias) continue;
+      const std::vector<float> bias = vector(part->module + ".bias", in_module);
       layer.qkv_bias.insert(layer.qkv_bias.end(), bias.begin(), bias.end());
     }
   }

@@ -21,8 +21,11 @@ struct LayerWeights {
   std::vector<float> k_norm;                       ///< [D] or empty
   std::unique_ptr<kernels::PackedMatrix> o;        ///< [hidden, nq D, padded]
   std::vector<float> post_norm;                    ///< [hidden]
-  std::unique_ptr<kernels::PackedMatrix> gate_up;  ///< [2 I, hidden]
-  std::unique_ptr<kernels::PackedMatrix> down;     ///< [hidden, I]
+  std::unique_ptr<kernels::PackedMatrix> gate_up;  ///< [2 I, hidden]; null with experts
+  std::unique_ptr<kernels::PackedMatrix> down;     ///< [hidden, I]; null with experts
+  std::unique_ptr<kernels::PackedMatrix> router;   ///< [experts, hidden], on every rank; or null
+  std::vector<float> router_bias;                  ///< [experts] or empty
+  kernels::ExpertWeights experts;
 };
 
 /// One rank's share of a model, packed by its back end.

@@ -27,10 +27,13 @@ class Wrapper {
 
   void add(Cell cell) {
     if (cell.width == 0) {  // a mark belongs to the character before it
-      if (!row_.empty()) row_.back().text += cell.text;
+      if (row_.empty()) return;
+      row_.back().text += cell.text;
+      row_.back().end = cell.end;
       return;
     }
-    if (width_ + cell.width > columns_) {
+    // Twice if the word that moves to the next row fills that, too.
+    while (width_ + cell.width > columns_) {
       break_row(cell);
       if (cell.is_blank()) return;
     }
@@ -53,12 +56,7 @@ class Wrapper {
   // `next` does not fit any more. Frozen text is a prefix: if `next` is frozen, so is the row.
   void break_row(const Cell& next) {
     const bool is_final = next.state == TextState::kFrozen;
-    auto rest = row_.end();
-    if (!next.is_blank()) {
-      const auto blank = std::find_if(row_.rbegin(), row_.rend(),
-                                      [](const Cell& cell) { return cell.is_blank(); });
-      if (blank != row_.rend()) rest = blank.base();
-    }
+    const auto rest = next.is_blank() ? row_.end() : behind_last_blank();
     std::vector<Cell> moved(std::make_move_iterator(rest), std::make_move_iterator(row_.end()));
     row_.erase(rest, row_.end());
     const std::size_t end = next.is_blank() ? next.end : row_.back().end;
@@ -67,6 +65,14 @@ class Wrapper {
     row_ = std::move(moved);
     width_ = 0;
     for (const Cell& cell : row_) width_ += cell.width;
+  }
+
+  // Blanks that indent a row are no place to break it.
+  std::vector<Cell>::iterator behind_last_blank() {
+    const auto is_blank = [](const Cell& cell) { return cell.is_blank(); };
+    const auto text = std::find_if_not(row_.begin(), row_.end(), is_blank);
+    const auto blank = std::find_if(row_.rbegin(), std::make_reverse_iterator(text), is_blank);
+    return blank.base() == text ? row_.end() : blank.base();
   }
 
   void emit(const std::vector<Cell>& cells, std::size_t end, bool is_final) {

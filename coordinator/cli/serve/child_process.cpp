@@ -1,6 +1,7 @@
 #include "coordinator/cli/serve/child_process.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "common/base/error.h"
@@ -38,23 +40,40 @@ std::vector<std::string> merged_environment(const std::vector<std::string>& own)
   return merged;
 }
 
-/// In the child, between fork and exec.
-[[noreturn]] void become(
-    char* const* argv, char* const* envp, int output, int inherited, pid_t parent) {
+/// What the child needs between fork and exec, where nothing may be allocated.
+struct Launch {
+  std::vector<char*> argv;
+  std::vector<char*> envp;
+  int output = -1;
+  int inherited = -1;
+  std::optional<cpu_set_t> cpus;
+  pid_t parent = 0;
+};
+
+[[noreturn]] void become(const Launch& launch) {
   setsid();
   prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (getppid() != parent) _exit(127);  // it died before the line above
+  if (getppid() != launch.parent) _exit(127);  // it died before the line above
   const int null = open("/dev/null", O_RDONLY);
   dup2(null, STDIN_FILENO);
-  dup2(output, STDOUT_FILENO);
-  dup2(output, STDERR_FILENO);
-  if (inherited >= 0) fcntl(inherited, F_SETFD, 0);
+  dup2(launch.output, STDOUT_FILENO);
+  dup2(launch.output, STDERR_FILENO);
+  if (launch.inherited >= 0) fcntl(launch.inherited, F_SETFD, 0);
+  if (launch.cpus) sched_setaffinity(0, sizeof(*launch.cpus), &*launch.cpus);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  execvpe(argv[0], argv, envp);
-  dprintf(STDERR_FILENO, "cannot execute %s: %s\n", argv[0], std::strerror(errno));
+  execvpe(launch.argv[0], launch.argv.data(), launch.envp.data());
+  dprintf(STDERR_FILENO, "cannot execute %s: %s\n", launch.argv[0], std::strerror(errno));
   _exit(127);
+}
+
+std::optional<cpu_set_t> cpu_set_of(const std::vector<int>& cpus) {
+  if (cpus.empty()) return std::nullopt;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) CPU_SET(cpu, &set);
+  return set;
 }
 
 /// State and session from /proc/PID/stat: "pid (name) state ppid pgrp session ...".
@@ -77,11 +96,10 @@ ChildProcess::ChildProcess(const ChildCommand& command) {
   int pipe_ends[2];
   TESSERA_REQUIRE(pipe2(pipe_ends, O_CLOEXEC) == 0, "pipe: ", std::strerror(errno));
   const std::vector<std::string> environment = merged_environment(command.environment);
-  const std::vector<char*> argv = pointers(command.arguments);
-  const std::vector<char*> envp = pointers(environment);
-  const pid_t parent = getpid();
+  const Launch launch{pointers(command.arguments), pointers(environment),    pipe_ends[1],
+                      command.inherited,           cpu_set_of(command.cpus), getpid()};
   pid_ = fork();
-  if (pid_ == 0) become(argv.data(), envp.data(), pipe_ends[1], command.inherited, parent);
+  if (pid_ == 0) become(launch);
   close(pipe_ends[1]);
   output_ = pipe_ends[0];
   fcntl(output_, F_SETFL, O_NONBLOCK);

@@ -11,6 +11,7 @@ struct ChildCommand {
   std::vector<std::string> arguments;    ///< The first is the program, found in PATH if no path.
   std::vector<std::string> environment;  ///< NAME=VALUE, in place of or beside our own variables.
   int inherited = -1;                    ///< A descriptor that the child keeps; -1: none.
+  std::vector<int> cpus;                 ///< It and its children run on these; empty: on ours.
 };
 
 /// A child with a session of its own: a Ctrl-C of the terminal does not reach it, and whatever it

@@ -1,7 +1,10 @@
 #include "coordinator/cli/serve/serve_commands.h"
 
-#include <algorithm>
-#include <thread>
+#include <sched.h>
+
+#include <cstddef>
+
+#include "common/base/error.h"
 
 namespace tessera {
 namespace {
@@ -10,9 +13,16 @@ void append(std::vector<std::string>& words, const std::vector<std::string>& mor
   words.insert(words.end(), more.begin(), more.end());
 }
 
-std::int32_t threads_of_each_rank(const ServerConfig& config) {
-  const auto num_cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
-  return std::max(1, num_cores / (config.tp * config.replicas));
+/// Those that this process may run on.
+std::vector<int> own_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  TESSERA_CHECK(sched_getaffinity(0, sizeof(set), &set) == 0, "sched_getaffinity failed");
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  }
+  return cpus;
 }
 
 }  // namespace
@@ -34,13 +44,12 @@ ChildCommand job_command(const ServerConfig& config,
                          const ServePrograms& programs,
                          const std::string& token,
                          const std::string& job_id,
-                         const std::string& control_endpoint) {
+                         const std::string& control_endpoint,
+                         std::int32_t slot) {
   ServerConfig of_rank = config;
   of_rank.coordinator = control_endpoint;
-  if (config.threads_per_rank == 0 && config.replicas > 1) {
-    of_rank.threads_per_rank = threads_of_each_rank(config);
-  }
   ChildCommand command;
+  if (config.replicas > 1) command.cpus = cpus_of_replica(own_cpus(), slot, config.replicas);
   command.arguments = {programs.mpirun, "--quiet", "--oversubscribe",         "--bind-to",
                        "none",          "-n",      std::to_string(config.tp), programs.worker};
   append(command.arguments, config_flags(of_rank, Program::kWorker));
@@ -52,6 +61,15 @@ ChildCommand job_command(const ServerConfig& config,
                          "OMPI_MCA_btl=self,vader",
                          "OMPI_MCA_btl_vader_single_copy_mechanism=none"};
   return command;
+}
+
+std::vector<int> cpus_of_replica(const std::vector<int>& cpus,
+                                 std::int32_t slot,
+                                 std::int32_t num_replicas) {
+  const auto count = static_cast<std::ptrdiff_t>(cpus.size());
+  if (count < num_replicas) return cpus;
+  return {cpus.begin() + count * slot / num_replicas,
+          cpus.begin() + count * (slot + 1) / num_replicas};
 }
 
 }  // namespace tessera

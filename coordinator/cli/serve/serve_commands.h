@@ -21,12 +21,19 @@ ChildCommand coordinator_command(const ServerConfig& config,
                                  int link);
 
 /// `mpirun -n TP tessera-worker`, with what ranks of one machine need: they may share cores, and
-/// one that waits yields. Without threads_per_rank the cores are shared out among the ranks of all
-/// replicas; a rank alone could only know its own replica.
+/// one that waits yields.
+/// @param slot  Number of the replica: each has its share of the CPUs, which its ranks share out.
 ChildCommand job_command(const ServerConfig& config,
                          const ServePrograms& programs,
                          const std::string& token,
                          const std::string& job_id,
-                         const std::string& control_endpoint);
+                         const std::string& control_endpoint,
+                         std::int32_t slot);
+
+/// The CPUs of a replica: of `cpus` the slot-th of `num_replicas` parts in a row, whose sizes
+/// differ by one at most. All of them when there are fewer than replicas.
+std::vector<int> cpus_of_replica(const std::vector<int>& cpus,
+                                 std::int32_t slot,
+                                 std::int32_t num_replicas);
 
 }  // namespace tessera

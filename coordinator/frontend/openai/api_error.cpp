@@ -62,6 +62,7 @@ ApiError error_of(const SequenceFailure& failure) {
               .retry_after_seconds = 1};
     case FailureReason::kDraining: return unavailable("draining", failure.message);
     case FailureReason::kRankLost: return unavailable("rank_lost", failure.message);
+    case FailureReason::kEngineFailed: return unavailable("engine_failed", failure.message);
     case FailureReason::kDeadlineExceeded:
       return {.status = 408,
               .type = "timeout_error",

@@ -22,15 +22,21 @@ void EditFeed::push(const SequenceUpdate& update, std::int32_t num_frozen) {
   }
 }
 
-std::vector<ordered_json> EditFeed::take(std::int64_t& next_seq) {
+std::vector<ordered_json> EditFeed::take(std::int64_t& next_seq, bool is_end) {
   std::vector<ordered_json> events;
-  open_blocks(events, next_seq);
+  // When everything before a block is frozen it is open, unless the output ends there.
+  open_blocks(is_end ? num_frozen_ - 1 : num_frozen_, events, next_seq);
   render_writes(events, next_seq);
   if (num_frozen_ > num_committed_) {
     num_committed_ = num_frozen_;
     ordered_json commit = event("commit", next_seq);
     commit["upto"] = num_committed_;
     events.push_back(std::move(commit));
+  }
+  if (is_end && opened_end_ > num_frozen_) {
+    ordered_json drop = event("drop", next_seq);
+    drop["from"] = num_frozen_;
+    events.push_back(std::move(drop));
   }
   return events;
 }
@@ -52,10 +58,12 @@ std::int32_t EditFeed::end_of_block(std::int32_t start) const {
 
 // Updates do not say when a block entered the buffer. It did when it is written, and when
 // everything before it is frozen.
-void EditFeed::open_blocks(std::vector<ordered_json>& events, std::int64_t& next_seq) {
+void EditFeed::open_blocks(std::int32_t last_open,
+                           std::vector<ordered_json>& events,
+                           std::int64_t& next_seq) {
   const std::int32_t last_write = pending_.empty() ? -1 : pending_.rbegin()->first;
   const std::int32_t last_provisional = provisional_.empty() ? -1 : provisional_.rbegin()->first;
-  const std::int32_t reached = std::max({last_write, last_provisional, num_frozen_});
+  const std::int32_t reached = std::max({last_write, last_provisional, last_open});
   while (opened_end_ <= reached && opened_end_ < geometry_.max_output) {
     const std::int32_t end = end_of_block(opened_end_);
     ordered_json open = event("open", next_seq);

@@ -36,11 +36,14 @@ class EditFeed {
   void push(const SequenceUpdate& update, std::int32_t num_frozen);
 
   /// Events in order, numbered from next_seq on, which is moved past them.
-  std::vector<nlohmann::ordered_json> take(std::int64_t& next_seq);
+  /// @param is_end  The choice has ended: positions that are open still will never be output.
+  std::vector<nlohmann::ordered_json> take(std::int64_t& next_seq, bool is_end);
 
  private:
   nlohmann::ordered_json event(const char* type, std::int64_t& next_seq) const;
-  void open_blocks(std::vector<nlohmann::ordered_json>& events, std::int64_t& next_seq);
+  void open_blocks(std::int32_t last_open,
+                   std::vector<nlohmann::ordered_json>& events,
+                   std::int64_t& next_seq);
   void render_writes(std::vector<nlohmann::ordered_json>& events, std::int64_t& next_seq);
   std::string text_of(TokenId id) const;
   std::int32_t end_of_block(std::int32_t start) const;

@@ -9,16 +9,12 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kMinTemperature = 1e-4;  // below it, logits / temperature leave the range of fp32
-constexpr double kMaxTemperature = 100.0;
 constexpr std::int64_t kMaxInt32 = std::numeric_limits<std::int32_t>::max();
 
 void parse_sampling(FieldReader& fields, GenerationRequest& request) {
   request.temperature = fields.number("temperature");
-  if (request.temperature &&
-      !(*request.temperature == 0.0 ||
-        (*request.temperature >= kMinTemperature && *request.temperature <= kMaxTemperature))) {
-    fields.refuse("temperature", "must be 0 (greedy) or in [0.0001, 100]");
+  if (request.temperature && !is_legal_temperature(*request.temperature)) {
+    fields.refuse("temperature", std::string("must be ") + kTemperatureRange);
   }
   request.top_p = fields.number("top_p");
   if (request.top_p && !(*request.top_p > 0.0 && *request.top_p <= 1.0)) {

@@ -12,6 +12,12 @@ inline constexpr std::int32_t kMaxChoices = 128;  ///< Of a request, over all it
 inline constexpr std::size_t kMaxStopStrings = 4;
 inline constexpr std::size_t kMaxStopBytes = 1024;  ///< Of one stop string.
 
+/// Greedy, or warm enough that logits / temperature stay within the range of fp32.
+inline bool is_legal_temperature(double temperature) {
+  return temperature == 0.0 || (temperature >= 1e-4 && temperature <= 100.0);
+}
+inline constexpr const char* kTemperatureRange = "0 (greedy) or in [0.0001, 100]";
+
 /// Body of POST /v1/chat/completions.
 Parsed<GenerationRequest> parse_chat_request(const nlohmann::json& body);
 

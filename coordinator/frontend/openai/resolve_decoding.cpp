@@ -92,6 +92,14 @@ Parsed<std::shared_ptr<const Strategy>> create(const StrategyEntry& entry,
                                std::to_string(model.page_size) +
                                "; these do: " + divisors_of(model.page_size));
     }
+    const std::int32_t rows = strategy->traits().max_buffer_rows;
+    if (rows > model.max_step_rows) {
+      return invalid_value("decoding.buffer_size",
+                           "decoding.buffer_size with blocks of " + std::to_string(block_size) +
+                               " takes " + std::to_string(rows) +
+                               " rows at a time, the server runs at most " +
+                               std::to_string(model.max_step_rows) + " (max_step_rows)");
+    }
     return strategy;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kInvalidArgument) throw;

@@ -16,7 +16,9 @@ struct ServedModel {
   std::string name;  ///< `model` of a request must say this or "default".
   ModelFacts facts;
   std::shared_ptr<const TextModel> text;
-  std::int32_t page_size = 32;        ///< A request's block size must divide it.
+  std::int32_t page_size = 32;  ///< A request's block size must divide it.
+  std::int32_t max_step_rows =
+      512;  ///< Most rows of a request's buffer, which a step runs at once.
   std::int32_t max_model_len = 4096;  ///< Prompt and output together.
   std::int32_t default_max_tokens =
       512;  ///< For requests that name none; less if the prompt is long.

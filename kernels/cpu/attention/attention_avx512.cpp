@@ -129,20 +129,19 @@ inline __mmask16 first_lanes(std::int32_t count) {
 
 // Four pairs of dimensions of 16 keys -> four vectors of one pair of each key. Loading a quarter
 // vector of every fourth key leaves two rounds of shuffles of the four of a full transpose.
+template <typename Load>
 inline void transpose_keys(const std::uint16_t* const* k,
                            std::int32_t d,
-                           __mmask8 pairs,
-                           std::uint16_t* out) {
+                           const Load& load,
+                           std::uint16_t* out,
+                           std::int32_t pairs) {
   __m512 quarters[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    const auto load = [&](int key) {
-      return _mm_castsi128_ps(_mm_maskz_loadu_epi32(pairs, k[key] + d));
-    };
-    __m512 rows = _mm512_castps128_ps512(load(i));
-    rows = _mm512_insertf32x4(rows, load(i + 4), 1);
-    rows = _mm512_insertf32x4(rows, load(i + 8), 2);
-    quarters[i] = _mm512_insertf32x4(rows, load(i + 12), 3);
+    __m512 rows = _mm512_castps128_ps512(load(k[i] + d));
+    rows = _mm512_insertf32x4(rows, load(k[i + 4] + d), 1);
+    rows = _mm512_insertf32x4(rows, load(k[i + 8] + d), 2);
+    quarters[i] = _mm512_insertf32x4(rows, load(k[i + 12] + d), 3);
   }
   const __m512d low01 = _mm512_castps_pd(_mm512_unpacklo_ps(quarters[0], quarters[1]));
   const __m512d high01 = _mm512_castps_pd(_mm512_unpackhi_ps(quarters[0], quarters[1]));
@@ -153,7 +152,7 @@ inline void transpose_keys(const std::uint16_t* const* k,
                               _mm512_unpackhi_pd(high01, high23)};
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    if ((pairs >> i & 1) != 0) _mm512_store_pd(out + 2 * kTileKeys * i, columns[i]);
+    if (i < pairs) _mm512_store_pd(out + 2 * kTileKeys * i, columns[i]);
   }
 }
 
@@ -166,41 +165,35 @@ struct Avx512 {
   }
 
   static void pack_keys(const KeyTile& tile,
-                        const KeyTile* following,
+                        std::int32_t group,
                         std::int32_t head_dim,
                         std::uint16_t* out) {
-    for (std::int32_t group = tile.first_group; group < tile.end_group; ++group) {
-      const std::uint16_t* const* k = tile.k.data() + group * kGroupKeys;
-      for (std::int32_t d = 0; d < head_dim; d += 8) {
-        if (following != nullptr) prefetch(following->k.data() + group * kGroupKeys, d);
-        const auto pairs = static_cast<__mmask8>(first_lanes((head_dim - d) / 2) & 0xFU);
-        transpose_keys(k, d, pairs, out + d * kTileKeys + 2 * kGroupKeys * group);
-      }
-    }
+    const std::uint16_t* const* k = tile.k.data() + group * kGroupKeys;
+    out += 2 * kGroupKeys * group;
+    std::int32_t d = 0;
+    for (; d + 8 <= head_dim; d += 8) transpose_keys(k, d, load_four_pairs, out + d * kTileKeys, 4);
+    if (d == head_dim) return;
+    const std::int32_t pairs = (head_dim - d) / 2;
+    const auto load = [&](const std::uint16_t* x) {
+      return _mm_castsi128_ps(_mm_maskz_loadu_epi32(static_cast<__mmask8>(first_lanes(pairs)), x));
+    };
+    transpose_keys(k, d, load, out + d * kTileKeys, pairs);
   }
 
-  // Four of the 16 keys at a time, so that the steps d of a cache line bring all.
-  static void prefetch(const std::uint16_t* const* keys, std::int32_t d) {
-    const std::int32_t line = d / 32 * 32;
-    const std::int32_t first = (d - line) / 8 * 4;
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) _mm_prefetch(keys[first + i] + line, _MM_HINT_T1);
+  static __m128 load_four_pairs(const std::uint16_t* x) {
+    return _mm_loadu_ps(reinterpret_cast<const float*>(x));
   }
 
   static void pack_values(const KeyTile& tile,
-                          const KeyTile* following,
+                          std::int32_t group,
                           std::int32_t head_dim,
                           std::int64_t stride,
                           std::uint16_t* out) {
-    const std::int32_t end = tile.end_group * kGroupKeys;
-    for (std::int32_t key = tile.first_group * kGroupKeys; key < end; key += 2) {
+    const std::int32_t end = (group + 1) * kGroupKeys;
+    for (std::int32_t key = group * kGroupKeys; key < end; key += 2) {
       const auto i = static_cast<std::size_t>(key);
       std::uint16_t* const row = out + key * stride;
       for (std::int32_t d = 0; d < head_dim; d += 32) {
-        if (following != nullptr) {
-          _mm_prefetch(following->v[i] + d, _MM_HINT_T1);
-          _mm_prefetch(following->v[i + 1] + d, _MM_HINT_T1);
-        }
         interleave(tile.v[i] + d, tile.v[i + 1] + d, head_dim - d, stride - d, row + 2 * d);
       }
     }

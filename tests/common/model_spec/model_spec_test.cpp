@@ -90,6 +90,85 @@ TEST_F(ModelSpecTest, ReadsAPublishedSdarConfiguration) {
   EXPECT_THAT(spec.eos_ids, ElementsAre(151643));
 }
 
+TEST_F(ModelSpecTest, ReadsAPublishedMixtureWithASoftmaxRouter) {
+  json config = sdar();
+  config["architectures"] = {"SDARMoeForCausalLM"};
+  config["num_experts"] = 128;
+  config["num_experts_per_tok"] = 8;
+  config["moe_intermediate_size"] = 768;
+  config["norm_topk_prob"] = true;
+  config["mlp_only_layers"] = {1};
+  config["decoder_sparse_step"] = 2;
+  const ModelSpec spec = read(config);
+  EXPECT_EQ(spec.moe.router, RouterKind::kSoftmax);
+  EXPECT_EQ(spec.moe.num_experts, 128);
+  EXPECT_EQ(spec.moe.experts_per_token, 8);
+  EXPECT_EQ(spec.moe.intermediate_size, 768);
+  EXPECT_FALSE(spec.moe.is_moe(0));  // not every second one
+  EXPECT_FALSE(spec.moe.is_moe(1));  // named
+  EXPECT_FALSE(spec.moe.is_moe(2));
+  EXPECT_TRUE(spec.moe.is_moe(3));
+  config["num_experts_per_tok"] = 129;
+  EXPECT_THAT(error_of(config), HasSubstr("num_experts_per_tok"));
+}
+
+json llada2_mini() {
+  return {{"architectures", {"LLaDA2MoeModelLM"}},
+          {"hidden_size", 2048},
+          {"num_hidden_layers", 20},
+          {"num_attention_heads", 16},
+          {"num_key_value_heads", 4},
+          {"head_dim", 128},
+          {"partial_rotary_factor", 0.5},
+          {"rotary_dim", 64},
+          {"intermediate_size", 5120},
+          {"moe_intermediate_size", 512},
+          {"num_experts", 256},
+          {"num_experts_per_tok", 8},
+          {"num_shared_experts", 1},
+          {"n_group", 8},
+          {"topk_group", 4},
+          {"first_k_dense_replace", 1},
+          {"routed_scaling_factor", 2.5},
+          {"score_function", "sigmoid"},
+          {"use_qk_norm", true},
+          {"sliding_window", 4096},
+          {"vocab_size", 157184},
+          {"rope_theta", 600000.0},
+          {"max_position_embeddings", 32768}};
+}
+
+TEST_F(ModelSpecTest, ReadsAPublishedMixtureWithGroupsAndSharedExperts) {
+  const ModelSpec spec = read(llada2_mini());
+  EXPECT_EQ(spec.family, "llada2");
+  EXPECT_EQ(spec.layout, TensorLayout::kLlada2);
+  EXPECT_EQ(spec.rope, (RopeSpec{6e5, 64}));
+  EXPECT_TRUE(spec.qk_norm);
+  EXPECT_EQ(spec.moe.router, RouterKind::kGroupedSigmoid);
+  EXPECT_EQ(spec.moe.num_groups, 8);
+  EXPECT_EQ(spec.moe.groups_per_token, 4);
+  EXPECT_EQ(spec.moe.scale, 2.5);
+  EXPECT_EQ(spec.moe.shared_intermediate_size, 512);
+  EXPECT_FALSE(spec.moe.is_moe(0));
+  EXPECT_TRUE(spec.moe.is_moe(1));
+  EXPECT_EQ(spec.mask_id, 156895);
+}
+
+TEST_F(ModelSpecTest, ContradictoryMixturesAreRefusedByField) {
+  const auto error_with = [&](const char* field, const json& value) {
+    json config = llada2_mini();
+    config[field] = value;
+    return error_of(config);
+  };
+  EXPECT_THAT(error_with("n_group", 7), HasSubstr("n_group"));
+  EXPECT_THAT(error_with("topk_group", 9), HasSubstr("topk_group"));
+  EXPECT_THAT(error_with("num_experts_per_tok", 129), HasSubstr("topk_group"));
+  EXPECT_THAT(error_with("rotary_dim", 32), HasSubstr("rotary_dim"));
+  EXPECT_THAT(error_with("use_qk_norm", false), HasSubstr("use_qk_norm"));
+  EXPECT_THAT(error_with("norm_head", true), HasSubstr("norm_head"));
+  EXPECT_THAT(error_with("score_function", "softmax"), HasSubstr("score_function"));
+}
+
 TEST_F(ModelSpecTest, ReadsTheBundledModel) {
   const ModelSpec spec = read_model_spec(fs::path(TESSERA_SOURCE_DIR) / "deploy/models/tiny-sdar");
   EXPECT_EQ(spec.tokenizer_size, 2020);

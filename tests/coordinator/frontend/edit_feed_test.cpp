@@ -72,7 +72,8 @@ TEST(EditFeedTest, AClientThatReadsAtAnySpeedShowsTheProvisionalTokensOfTheServe
       while (frozen < limit && written.contains(frozen)) ++frozen;
       feed.push(update, frozen);
       if (step % reads_every != 0 && frozen < kOutput) continue;
-      for (const auto& event : feed.take(seq)) ASSERT_NO_FATAL_FAILURE(client.take(event));
+      for (const auto& event : feed.take(seq, /*is_end=*/false))
+        ASSERT_NO_FATAL_FAILURE(client.take(event));
       EXPECT_EQ(client.committed, frozen);
       for (const auto& [position, token] : written) {
         if (position < frozen) continue;  // its text comes as a delta
@@ -91,7 +92,7 @@ TEST(EditFeedTest, BlocksFollowTheGridOfThePrompt) {
   update.writes = {{9, 17, 0.75F}};
   feed.push(update, 0);
   std::int64_t seq = 10;
-  const auto events = feed.take(seq);
+  const auto events = feed.take(seq, /*is_end=*/false);
   ASSERT_EQ(events.size(), 3u);
   EXPECT_EQ(events[0], ordered_json::parse(R"({"type":"open","seq":10,"index":2,"nfe":1,"block":0,
                                                "start":0,"len":2})"));
@@ -100,6 +101,36 @@ TEST(EditFeedTest, BlocksFollowTheGridOfThePrompt) {
   EXPECT_EQ(events[2].at("pos"), ordered_json::array({3}));
   EXPECT_EQ(events[2].at("conf"), ordered_json::array({0.75}));
   EXPECT_EQ(seq, 13);
+}
+
+TEST(EditFeedTest, WhatIsOpenWhenTheChoiceEndsIsDropped) {
+  EditFeed feed(tiny_tokenizer(),
+                {.choice = 0, .prompt_len = 4, .block_size = 4, .max_output = 50});
+  SequenceUpdate update;
+  update.num_steps = 1;
+  update.writes = {{4, 17, 0.75F}, {13, 18, 0.75F}};
+  feed.push(update, 1);
+  std::int64_t seq = 0;
+  const auto events = feed.take(seq, /*is_end=*/true);
+  std::vector<std::string> types;
+  for (const auto& event : events) types.push_back(event.at("type"));
+  EXPECT_EQ(types, (std::vector<std::string>{"open", "open", "open", "set", "commit", "drop"}));
+  EXPECT_EQ(events.back().at("from"), 1);
+}
+
+TEST(EditFeedTest, AnOutputThatEndsWithItsBlockOpensAndDropsNothingMore) {
+  EditFeed feed(tiny_tokenizer(),
+                {.choice = 0, .prompt_len = 4, .block_size = 4, .max_output = 50});
+  SequenceUpdate update;
+  update.num_steps = 1;
+  for (Position position = 4; position < 8; ++position) {
+    update.writes.push_back({position, 17, 0.75F});
+  }
+  feed.push(update, 4);
+  std::int64_t seq = 0;
+  const auto events = feed.take(seq, /*is_end=*/true);
+  ASSERT_EQ(events.size(), 3u);
+  EXPECT_EQ(events.back().at("type"), "commit");
 }
 
 }  // namespace

@@ -16,7 +16,20 @@ class FakeEngine final : public EngineClient {
   explicit FakeEngine(UpdateSink& sink) : sink_(sink) { status_.state = ServerState::kReady; }
 
   void submit(SequenceRequest request) override {
-    change([&] { submitted_.push_back(std::move(request)); });
+    SequenceUpdate end;
+    end.id = request.id;
+    end.finish = FinishReason::kMaxTokens;
+    bool ends_it = false;
+    change([&] {
+      submitted_.push_back(std::move(request));
+      ends_it = ends_everything_;
+    });
+    if (ends_it) send(std::move(end));
+  }
+
+  /// From now on every sequence ends without a token as soon as it is submitted.
+  void end_everything() {
+    change([&] { ends_everything_ = true; });
   }
 
   void cancel(RequestId id) override {
@@ -69,6 +82,7 @@ class FakeEngine final : public EngineClient {
   std::vector<SequenceRequest> submitted_;
   std::vector<RequestId> cancelled_;
   ClusterStatus status_;
+  bool ends_everything_ = false;
 };
 
 }  // namespace tessera::testing

@@ -1,93 +1,13 @@
-#include "coordinator/frontend/frontend.h"
-
 #include <gtest/gtest.h>
 
 #include <set>
 
-#include "tests/coordinator/frontend/fake_engine.h"
-#include "tests/coordinator/frontend/http_client.h"
-#include "tests/coordinator/frontend/text_fixture.h"
+#include "tests/coordinator/frontend/frontend_fixture.h"
 
-namespace tessera {
+namespace tessera::testing {
 namespace {
 
 using nlohmann::json;
-using testing::Answer;
-using testing::FakeEngine;
-using testing::HttpClient;
-using testing::tiny_tokenizer;
-
-constexpr const char* kChat = "/v1/chat/completions";
-constexpr const char* kCompletions = "/v1/completions";
-
-FrontendOptions test_options() {
-  FrontendOptions options;
-  options.port = 0;
-  options.model = testing::tiny_model();
-  options.model.text = std::make_shared<const TextModel>(load_text(testing::tiny_model_dir()));
-  options.seed = 1;
-  options.version = "1.2.3";
-  options.unix_seconds = [] { return std::int64_t{1'700'000'000}; };
-  return options;
-}
-
-class FrontendTest : public ::testing::Test {
- protected:
-  void serve(FrontendOptions options = test_options()) {
-    frontend_ = std::make_unique<Frontend>(std::move(options), clock_);
-    engine_ = std::make_unique<FakeEngine>(*frontend_);
-    frontend_->start(*engine_, [] { return ClusterMetrics{}; });
-  }
-
-  HttpClient client() const { return HttpClient(frontend_->port()); }
-
-  Answer post(const std::string& path, const std::string& body, const std::string& headers = "") {
-    HttpClient client(frontend_->port());
-    client.post(path, body, headers);
-    return client.read();
-  }
-
-  void freeze(RequestId id, std::string_view text, std::optional<FinishReason> finish = {}) {
-    SequenceUpdate update;
-    update.id = id;
-    update.frozen = tiny_tokenizer().encode(text);
-    update.num_steps = ++num_steps_;
-    update.finish = finish;
-    update.usage.cached_tokens = 1;
-    engine_->send(std::move(update));
-  }
-
-  SystemClock clock_;
-  std::unique_ptr<Frontend> frontend_;
-  std::unique_ptr<FakeEngine> engine_;
-  std::int32_t num_steps_ = 0;
-
- public:
-  ~FrontendTest() override {
-    if (frontend_) frontend_->stop();
-  }
-};
-
-std::string chat_body(const std::string& members = "") {
-  return R"({"messages":[{"role":"user","content":"What is 1 + 1?"}])" +
-         (members.empty() ? "" : "," + members) + "}";
-}
-
-// The JSON of every event; [DONE] becomes the string "[DONE]".
-std::vector<json> events_of(const std::string& body) {
-  std::vector<json> events;
-  for (std::size_t at = 0; at < body.size();) {
-    const std::size_t end = body.find("\n\n", at);
-    EXPECT_NE(end, std::string::npos) << "an event without its end: " << body.substr(at);
-    if (end == std::string::npos) break;
-    const std::string event = body.substr(at, end - at);
-    at = end + 2;
-    if (event.starts_with(":")) continue;
-    EXPECT_TRUE(event.starts_with("data: ")) << event;
-    events.push_back(event == "data: [DONE]" ? json("[DONE]") : json::parse(event.substr(6)));
-  }
-  return events;
-}
 
 TEST_F(FrontendTest, AChatIsAnsweredWhole) {
   serve();
@@ -240,7 +160,7 @@ TEST_F(FrontendTest, EditsTellProvisionalTokensBesideTheText) {
       text += event.at("choices").at(0).at("delta").value("content", "");
     }
   }
-  EXPECT_EQ(kinds, (std::set<std::string>{"open", "set", "commit"}));
+  EXPECT_EQ(kinds, (std::set<std::string>{"open", "set", "commit", "drop"}));
   EXPECT_EQ(text, "yes");
 }
 
@@ -406,9 +326,28 @@ TEST_F(FrontendTest, DrainingRefusesNewWorkAndFinishesTheOld) {
   frontend_->drain();
   EXPECT_EQ(post(kChat, chat_body()).status, 503);
   EXPECT_EQ(client().get("/health/ready").status, 503);
+  EXPECT_NE(client().get("/metrics").body.find("tessera_server_state{state=\"draining\"} 1"),
+            std::string::npos);
   EXPECT_FALSE(frontend_->wait_idle(std::chrono::milliseconds(20)));
   freeze(id, "last words", FinishReason::kEos);
   EXPECT_EQ(events_of(open.read().body).back(), "[DONE]");
+  EXPECT_TRUE(frontend_->wait_idle(std::chrono::seconds(10)));
+}
+
+TEST_F(FrontendTest, AnEngineThatFailedEndsOpenRequestsWithAnAnswer) {
+  serve();
+  HttpClient whole(frontend_->port());
+  whole.post(kChat, chat_body());
+  HttpClient stream(frontend_->port());
+  stream.post(kChat, chat_body(R"("stream":true)"));
+  engine_->wait_submitted(2);
+  frontend_->fail_open({FailureReason::kEngineFailed, "out of order"});
+  for (HttpClient* connection : {&whole, &stream}) {
+    const Answer answer = connection->read();
+    EXPECT_EQ(answer.status, 503);
+    EXPECT_NE(answer.head.find("Connection: close"), std::string::npos) << answer.head;
+    EXPECT_EQ(json::parse(answer.body).at("error").at("code"), "engine_failed");
+  }
   EXPECT_TRUE(frontend_->wait_idle(std::chrono::seconds(10)));
 }
 
@@ -460,9 +399,15 @@ TEST_F(FrontendTest, MetricsCountWhatHappened) {
   const Answer answer = client.get("/metrics");
   EXPECT_EQ(answer.status, 200);
   EXPECT_NE(answer.body.find("tessera_build_info{version=\"1.2.3\"} 1"), std::string::npos);
-  EXPECT_NE(answer.body.find("tessera_request_e2e_seconds_count"), std::string::npos)
-      << answer.body;
+  for (const char* line :
+       {"tessera_requests_total{outcome=\"stop\"} 1", "tessera_requests_total{outcome=\"error\"} 0",
+        "tessera_requests_rejected_total{reason=\"queue_full\"} 0",
+        "tessera_request_stop_details_total{detail=\"eos\"} 1",
+        "tessera_request_e2e_seconds_count 1", "tessera_request_queue_seconds_count 1",
+        "process_resident_memory_bytes ", "process_start_time_seconds 1"}) {
+    EXPECT_NE(answer.body.find(line), std::string::npos) << line << "\n" << answer.body;
+  }
 }
 
 }  // namespace
-}  // namespace tessera
+}  // namespace tessera::testing

@@ -89,6 +89,12 @@ class HttpClient {
     return answer;
   }
 
+  /// Whether something has arrived that was not read yet.
+  bool has_news() const {
+    char byte = 0;
+    return !buffer_.empty() || recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+  }
+
   /// Whether the server has closed the connection, after everything it sent.
   bool is_at_end() { return !receive(); }
 

@@ -57,6 +57,19 @@ TEST(ResolveDecodingTest, LimitsAndStreamKindAreRead) {
   EXPECT_FALSE(accepted({}).max_nfe);
 }
 
+// Ranks have room for max_step_rows rows; a longer buffer could never run.
+TEST(ResolveDecodingTest, ABufferBeyondTheRowsOfAStepIsRefused) {
+  ServedModel model = tiny_model();
+  model.max_step_rows = 64;
+  EXPECT_EQ(accepted({{"buffer_size", std::int64_t{16}}}, model).strategy->traits().max_buffer_rows,
+            64);
+  const auto refusal =
+      resolve_decoding({.strategy = {}, .options = {{"buffer_size", std::int64_t{17}}}}, model);
+  const auto& error = std::get<ApiError>(refusal);
+  EXPECT_EQ(error.param, "decoding.buffer_size");
+  EXPECT_NE(error.message.find("68 rows"), std::string::npos) << error.message;
+}
+
 TEST(ResolveDecodingTest, WhatIsWrongIsNamed) {
   EXPECT_EQ(refused({.strategy = "nonsense", .options = {}}).param, "decoding.strategy");
   EXPECT_EQ(refused({.strategy = {}, .options = {{"blok_size", std::int64_t{4}}}}).param,

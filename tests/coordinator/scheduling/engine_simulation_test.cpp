@@ -81,7 +81,7 @@ TEST_P(EngineSimulationTest, EveryRequestEndsAsIfItWereAlone) {
     ASSERT_TRUE(cluster.run()) << "somebody starves";
     for (const auto& [id, simulated] : cluster.requests()) expect_right_ending(cluster, simulated);
     const EngineStats stats = cluster.stats();
-    EXPECT_EQ(stats.pages_active, 0);
+    for (const ReplicaLoad& load : stats.replicas) EXPECT_EQ(load.pages_active, 0);
     EXPECT_EQ(stats.num_running + stats.num_waiting, 0);
     total.preemptions += stats.preemptions;
     total.prefix_hit_tokens += stats.prefix_hit_tokens;

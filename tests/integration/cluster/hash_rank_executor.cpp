@@ -19,8 +19,8 @@ ModelFacts hash_facts() {
   return facts;
 }
 
-HashRankExecutor::HashRankExecutor(std::int32_t rank, std::string device, ModelFacts facts)
-    : rank_(rank), device_(std::move(device)), facts_(std::move(facts)) {}
+HashRankExecutor::HashRankExecutor(std::int32_t rank, std::string device)
+    : rank_(rank), device_(std::move(device)) {}
 
 std::int64_t HashRankExecutor::kv_bytes_per_token() const {
   return kBytesPerToken;
@@ -31,7 +31,7 @@ std::int64_t HashRankExecutor::kv_memory_bytes() const {
 }
 
 void HashRankExecutor::configure(const RankConfig& config) {
-  hash_.emplace(facts_, kHashSeed, config.page_size, config.num_pages);
+  hash_.emplace(hash_facts(), kHashSeed, config.page_size, config.num_pages);
 }
 
 StepResult HashRankExecutor::run(const StepPlan& plan) {

@@ -18,7 +18,7 @@ ModelFacts hash_facts();
 /// The hash model as a rank's executor. Every rank computes everything; rank 0 reports.
 class HashRankExecutor : public RankExecutor {
  public:
-  HashRankExecutor(std::int32_t rank, std::string device, ModelFacts facts = hash_facts());
+  HashRankExecutor(std::int32_t rank, std::string device);
 
   std::int64_t kv_bytes_per_token() const override;
   std::int64_t kv_memory_bytes() const override;  ///< Higher ranks have room for more pages.
@@ -30,7 +30,6 @@ class HashRankExecutor : public RankExecutor {
  private:
   std::int32_t rank_;
   std::string device_;
-  ModelFacts facts_;
   std::optional<HashExecutor> hash_;
 };
 

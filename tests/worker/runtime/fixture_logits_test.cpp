@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
-#include "kernels/backend_registry.h"
+#include "tests/kernels/backend_fixture.h"
 #include "tests/worker/support/fixture.h"
 #include "tests/worker/support/logits_ranks.h"
 
@@ -15,26 +16,26 @@ constexpr double kRowCosine = 0.998;      // bf16 weights and activations agains
 constexpr std::int32_t kPageSize = 8;
 
 struct Setup {
-  std::string backend;
+  kernels::BackendCase backend;
   std::string model;
   std::string dtype;
   std::int32_t tp = 1;
 };
 
-std::string name_of(const ::testing::TestParamInfo<Setup>& info) {
-  return info.param.backend + "_" + info.param.model + "_" + info.param.dtype + "_tp" +
+std::string case_name(const ::testing::TestParamInfo<Setup>& info) {
+  return name_of(info.param.backend) + "_" + info.param.model + "_" + info.param.dtype + "_tp" +
          std::to_string(info.param.tp);
 }
 
 std::vector<Setup> setups() {
   std::vector<Setup> setups;
-  for (const std::string_view backend : kernels::backend_names()) {
-    for (const char* model :
-         {"sdar", "dream_reasoner", "stable_diffcoder", "dream", "fast_dllm_v2", "llada"}) {
+  for (const kernels::BackendCase& backend : kernels::backend_cases()) {
+    for (const char* model : {"sdar", "dream_reasoner", "stable_diffcoder", "dream", "fast_dllm_v2",
+                              "llada", "sdar_moe", "llada2", "llada2_one_group"}) {
       for (const char* dtype : {"f32", "bf16"}) {
         const ModelSpec spec = read_model_spec(fixtures_dir() / model / dtype);
         for (const std::int32_t tp : legal_tp_degrees(spec)) {
-          setups.push_back({std::string(backend), model, dtype, tp});
+          setups.push_back({backend, model, dtype, tp});
         }
       }
     }
@@ -54,18 +55,15 @@ double cosine(const float* a, const float* b, std::int32_t count) {
 
 class FixtureLogitsTest : public ::testing::TestWithParam<Setup> {
  protected:
-  FixtureLogitsTest()
-      : cases_(read_fixture_cases(GetParam().model)),
-        ranks_({.model_dir = fixtures_dir() / GetParam().model / GetParam().dtype,
-                .load_format = LoadFormat::kSafetensors,
-                .backend = GetParam().backend,
-                .num_threads = 1,
-                .cpus = {},
-                .instruction_set = {},
-                .kv_memory_bytes = 0,
-                .on_load_progress = {}},
-               GetParam().tp,
-               kPageSize) {}
+  void SetUp() override {
+    if (!can_run(GetParam().backend)) GTEST_SKIP() << "this machine lacks the instructions";
+    cases_ = read_fixture_cases(GetParam().model);
+    ModelExecutorOptions options;
+    options.model_dir = fixtures_dir() / GetParam().model / GetParam().dtype;
+    options.backend = GetParam().backend.backend;
+    options.instruction_set = GetParam().backend.instruction_set;
+    ranks_.emplace(options, GetParam().tp, kPageSize);
+  }
 
   // Rows [begin, end) of the case, over what is stored of the rows before them.
   static Span span_of(const FixtureCase& fixture, std::int32_t begin, std::int32_t end) {
@@ -84,7 +82,7 @@ class FixtureLogitsTest : public ::testing::TestWithParam<Setup> {
                    std::int32_t begin,
                    const std::vector<float>& logits) const {
     SCOPED_TRACE(fixture.name + " from row " + std::to_string(begin));
-    ASSERT_EQ(fixture.vocab_size, ranks_.spec().vocab_size);
+    ASSERT_EQ(fixture.vocab_size, ranks_->spec().vocab_size);
     const std::int32_t vocab = fixture.vocab_size;
     const auto largest = [](float a, float b) { return std::abs(a) < std::abs(b); };
     const double scale =
@@ -93,7 +91,7 @@ class FixtureLogitsTest : public ::testing::TestWithParam<Setup> {
     for (std::int32_t row = 0; row < rows; ++row) {
       const float* got = logits.data() + std::int64_t{row} * vocab;
       const float* want = fixture.row(begin + row);
-      if (GetParam().backend != "reference") {
+      if (GetParam().backend.backend != "reference") {
         EXPECT_GE(cosine(got, want, vocab), kRowCosine) << "row " << begin + row;
         continue;
       }
@@ -109,19 +107,19 @@ class FixtureLogitsTest : public ::testing::TestWithParam<Setup> {
 
   // Forwards the rows in pieces that end at the given rows, the first ones kept in the cache.
   void expect_in_pieces(const FixtureCase& fixture, const std::vector<std::int32_t>& ends) {
-    ranks_.restart();
+    ranks_->restart();
     std::int32_t begin = 0;
     for (const std::int32_t end : ends) {
-      expect_rows(fixture, begin, ranks_.logits(span_of(fixture, begin, end)));
+      expect_rows(fixture, begin, ranks_->logits(span_of(fixture, begin, end)));
       begin = end;
     }
   }
 
   std::vector<FixtureCase> cases_;
-  LogitsRanks ranks_;
+  std::optional<LogitsRanks> ranks_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Models, FixtureLogitsTest, ::testing::ValuesIn(setups()), name_of);
+INSTANTIATE_TEST_SUITE_P(Models, FixtureLogitsTest, ::testing::ValuesIn(setups()), case_name);
 
 TEST_P(FixtureLogitsTest, AWholePromptGivesTheOraclesLogits) {
   for (const FixtureCase& fixture : cases_) expect_in_pieces(fixture, {fixture.num_rows()});
@@ -150,12 +148,12 @@ TEST_P(FixtureLogitsTest, CacheOnlyRowsSeeWhatABlockSees) {
     const std::int32_t block = fixture.mask_block;
     if (fixture.mask != MaskKind::kBlockCausal || fixture.num_rows() <= block) continue;
     const std::int32_t last = (fixture.num_rows() - 1) / block * block;
-    ranks_.restart();
-    ranks_.logits(span_of(fixture, 0, last));
+    ranks_->restart();
+    ranks_->logits(span_of(fixture, 0, last));
     Span span = span_of(fixture, last, fixture.num_rows());
     span.mask = MaskKind::kCacheOnly;
     span.cache_len = span.end();
-    expect_rows(fixture, last, ranks_.logits(span));
+    expect_rows(fixture, last, ranks_->logits(span));
   }
 }
 

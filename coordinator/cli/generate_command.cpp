@@ -1,4 +1,4 @@
-#include "coordinator/cli/generate/generate_command.h"
+#include "coordinator/cli/generate_command.h"
 
 #include <unistd.h>
 

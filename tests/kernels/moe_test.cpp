@@ -1,0 +1,384 @@
+#include "kernels/moe.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "kernels/partition.h"
+#include "tests/kernels/backend_fixture.h"
+#include "tests/support/error_matchers.h"
+
+namespace tessera::kernels {
+namespace {
+
+struct Routing {
+  std::vector<std::int32_t> experts;
+  std::vector<float> weights;
+};
+
+class MoeRouteTest : public BackendTest {
+ protected:
+  Routing route(RouteArgs args, Matrix& logits) {
+    Routing routing;
+    const auto slots = static_cast<std::size_t>(logits.rows * args.experts_per_token);
+    routing.experts.resize(slots);
+    routing.weights.resize(slots);
+    args.logits = logits.view();
+    args.experts = routing.experts;
+    args.weights = routing.weights;
+    backend_->moe_route(args);
+    return routing;
+  }
+};
+
+TESSERA_FOR_EVERY_BACKEND(MoeRouteTest);
+
+std::vector<double> scores_of(const Matrix& logits, std::int64_t row, RouterScore kind) {
+  std::vector<double> scores;
+  double sum = 0.0;
+  for (std::int64_t e = 0; e < logits.cols; ++e) {
+    const double g = logits.at(row, e);
+    scores.push_back(kind == RouterScore::kSigmoid ? 1.0 / (1.0 + std::exp(-g)) : std::exp(g));
+    sum += scores.back();
+  }
+  if (kind == RouterScore::kSoftmax) {
+    for (double& score : scores) score /= sum;
+  }
+  return scores;
+}
+
+// The definition, by sorting everything.
+std::map<std::int32_t, double> definition(const RouteArgs& args,
+                                          const Matrix& logits,
+                                          std::int64_t row) {
+  const std::vector<double> scores = scores_of(logits, row, args.score);
+  std::vector<double> ranks = scores;
+  for (std::size_t e = 0; e < args.bias.size(); ++e) ranks[e] += double{args.bias[e]};
+  const auto by_rank = [](const std::vector<double>& values, std::size_t count) {
+    std::vector<std::size_t> order(values.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return values[a] > values[b]; });
+    order.resize(count);
+    return order;
+  };
+  const auto size = static_cast<std::size_t>(logits.cols / args.num_groups);
+  std::vector<double> group_scores;
+  for (std::size_t g = 0; g < static_cast<std::size_t>(args.num_groups); ++g) {
+    std::vector<double> of_group(ranks.begin() + static_cast<std::ptrdiff_t>(g * size),
+                                 ranks.begin() + static_cast<std::ptrdiff_t>((g + 1) * size));
+    double sum = 0.0;
+    for (const std::size_t e : by_rank(of_group, std::min<std::size_t>(2, size))) {
+      sum += of_group[e];
+    }
+    group_scores.push_back(sum);
+  }
+  const auto kept = by_rank(group_scores, static_cast<std::size_t>(args.groups_per_token));
+  for (std::size_t e = 0; e < ranks.size(); ++e) {
+    if (std::find(kept.begin(), kept.end(), e / size) == kept.end()) ranks[e] = -1e300;
+  }
+  std::map<std::int32_t, double> weights;
+  double sum = 0.0;
+  for (const std::size_t e : by_rank(ranks, static_cast<std::size_t>(args.experts_per_token))) {
+    weights[static_cast<std::int32_t>(e)] = scores[e];
+    sum += scores[e];
+  }
+  for (auto& [e, weight] : weights) {
+    if (args.normalise) weight /= sum;
+    weight *= double{args.scale};
+    if (!args.expert_scale.empty()) {
+      weight *= double{args.expert_scale[static_cast<std::size_t>(e)]};
+    }
+  }
+  return weights;
+}
+
+TEST_P(MoeRouteTest, MatchesTheDefinition) {
+  const std::vector<float> bias = {0.5F, -0.5F, 0.0F, 0.25F, 0.0F, 0.0F, 0.125F, -1.0F,
+                                   0.0F, 0.0F,  1.0F, 0.0F,  0.0F, 0.0F, 0.0F,   0.0F};
+  const std::vector<float> scales(16, 1.5F);
+  std::vector<RouteArgs> cases(5);
+  cases[0].experts_per_token = 4;
+  cases[1].normalise = false;
+  cases[2].score = RouterScore::kSigmoid;
+  cases[2].bias = bias;
+  cases[2].num_groups = 4;
+  cases[2].groups_per_token = 2;
+  cases[2].experts_per_token = 4;
+  cases[2].scale = 2.5F;
+  cases[3] = cases[2];
+  cases[3].num_groups = 16;
+  cases[3].groups_per_token = 3;
+  cases[3].experts_per_token = 3;
+  cases[4].experts_per_token = 16;
+  cases[4].expert_scale = scales;
+  for (std::size_t c = 0; c < cases.size(); ++c) {
+    SCOPED_TRACE(c);
+    Matrix logits = random_matrix(20, 16, static_cast<std::uint32_t>(c + 1));
+    for (std::int64_t e = 0; e < 16; ++e) logits.at(0, e) = 0.25F;  // ties: the lower index
+    const Routing got = route(cases[c], logits);
+    std::size_t slot = 0;
+    for (std::int64_t row = 0; row < logits.rows; ++row) {
+      for (const auto& [expert, weight] : definition(cases[c], logits, row)) {
+        EXPECT_EQ(got.experts[slot], expert) << "row " << row;
+        EXPECT_NEAR(got.weights[slot], weight, 1e-6 * weight) << "row " << row;
+        ++slot;
+      }
+    }
+  }
+}
+
+TEST_P(MoeRouteTest, RejectsWhatTheHeaderForbids) {
+  Matrix logits = random_matrix(2, 6, 1);
+  RouteArgs args;
+  args.experts_per_token = 7;
+  EXPECT_ERROR(route(args, logits), kInvalidArgument);
+  args = {};
+  args.num_groups = 4;
+  EXPECT_ERROR(route(args, logits), kInvalidArgument);
+  args.num_groups = 2;
+  args.groups_per_token = 3;
+  EXPECT_ERROR(route(args, logits), kInvalidArgument);
+  args = {};
+  const std::vector<float> bias(5);
+  args.bias = bias;
+  EXPECT_ERROR(route(args, logits), kInvalidArgument);
+}
+
+/// Weights of all experts, unsharded, and what ranks make of them.
+struct Layer {
+  std::int64_t hidden, width, shared_width;
+  std::vector<TypedMatrix> gate, up, down;  // the shared expert last, if there is one
+
+  Layer(DType dtype,
+        std::int64_t num_experts,
+        std::int64_t hidden_size,
+        std::int64_t expert_width,
+        std::int64_t shared)
+      : hidden(hidden_size), width(expert_width), shared_width(shared) {
+    for (std::int64_t e = 0; e <= num_experts; ++e) {
+      const std::int64_t w = e < num_experts ? width : shared_width;
+      const auto seed = static_cast<std::uint32_t>(10 + 3 * e);
+      gate.emplace_back(dtype, scaled(w, hidden, seed));
+      up.emplace_back(dtype, scaled(w, hidden, seed + 1));
+      down.emplace_back(dtype, scaled(hidden, w, seed + 2));
+    }
+  }
+
+  static Matrix scaled(std::int64_t rows, std::int64_t cols, std::uint32_t seed) {
+    Matrix matrix = random_matrix(rows, cols, seed);
+    for (float& x : matrix.values) x *= 0.3F;
+    return matrix;
+  }
+
+  static ConstMatrixView slice(const TypedMatrix& m,
+                               std::int64_t row,
+                               std::int64_t rows,
+                               std::int64_t col,
+                               std::int64_t cols) {
+    ConstMatrixView view = m.view();
+    const std::int64_t r = std::min(row, view.rows);
+    const std::int64_t c = std::min(col, view.cols);
+    view.data = static_cast<const std::byte*>(view.row(r)) + c * size_of(view.dtype);
+    view.rows = std::min(rows, m.rows() - r);
+    view.cols = std::min(cols, m.cols() - c);
+    return view;
+  }
+
+  void pack(Backend& backend,
+            std::size_t e,
+            std::int64_t padded,
+            int rank,
+            int ranks,
+            std::unique_ptr<PackedMatrix>& gate_up,
+            std::unique_ptr<PackedMatrix>& out) const {
+    const std::int64_t share = padded / ranks;
+    gate_up = backend.create_packed({.rows = 2 * share, .cols = hidden});
+    const ConstMatrixView g = slice(gate[e], rank * share, share, 0, hidden);
+    const ConstMatrixView u = slice(up[e], rank * share, share, 0, hidden);
+    if (g.rows > 0) backend.pack_rows(*gate_up, 0, g);
+    if (u.rows > 0) backend.pack_rows(*gate_up, share, u);
+    out = backend.create_packed(
+        {.rows = hidden, .cols = share, .k_leaves = kNumLeaves / ranks, .row_leaves = 1});
+    const ConstMatrixView d = slice(down[e], 0, hidden, rank * share, share);
+    if (d.cols > 0) backend.pack_rows(*out, 0, d);
+  }
+
+  ExpertWeights weights(Backend& backend, int rank, int ranks) const {
+    ExpertWeights result;
+    for (std::size_t e = 0; e + 1 < gate.size(); ++e) {
+      result.gate_up.emplace_back();
+      result.down.emplace_back();
+      pack(backend, e, padded_reduction(width), rank, ranks, result.gate_up.back(),
+           result.down.back());
+    }
+    if (shared_width > 0) {
+      pack(backend, gate.size() - 1, padded_reduction(shared_width), rank, ranks,
+           result.shared_gate_up, result.shared_down);
+    }
+    return result;
+  }
+};
+
+class MoeExpertsTest : public BackendTest {
+ protected:
+  static constexpr std::int32_t kExperts = 7;
+  static constexpr std::int32_t kPerToken = 3;
+
+  static Routing random_routing(std::int64_t rows, std::uint32_t seed) {
+    std::mt19937 rng(seed);
+    Routing routing;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      std::vector<std::int32_t> all(kExperts);
+      std::iota(all.begin(), all.end(), 0);
+      std::shuffle(all.begin(), all.end(), rng);
+      std::sort(all.begin(), all.begin() + kPerToken);
+      routing.experts.insert(routing.experts.end(), all.begin(), all.begin() + kPerToken);
+      for (int i = 0; i < kPerToken; ++i) {
+        routing.weights.push_back(0.1F + 0.1F * static_cast<float>(rng() % 9));
+      }
+    }
+    return routing;
+  }
+
+  static Matrix run(Backend& backend,
+                    const ExpertWeights& weights,
+                    ConstMatrixView x,
+                    const Routing& routing,
+                    std::int64_t hidden,
+                    Activation activation = Activation::kSilu) {
+    Matrix out(x.rows, hidden);
+    std::vector<std::byte> workspace(
+        static_cast<std::size_t>(backend.moe_workspace_bytes(weights, kPerToken, x.rows)));
+    backend.moe_experts({.x = x,
+                         .weights = &weights,
+                         .activation = activation,
+                         .experts_per_token = kPerToken,
+                         .experts = routing.experts,
+                         .expert_weights = routing.weights,
+                         .workspace = workspace,
+                         .out = out.view()});
+    return out;
+  }
+};
+
+TESSERA_FOR_EVERY_BACKEND(MoeExpertsTest);
+
+double activated(Activation activation, double x) {
+  if (activation == Activation::kSilu) return x / (1.0 + std::exp(-x));
+  return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
+TEST_P(MoeExpertsTest, MatchesTheDefinition) {
+  const struct {
+    std::int64_t rows, hidden, width, shared;
+    Activation activation;
+  } cases[] = {{0, 16, 16, 0, Activation::kSilu},
+               {1, 70, 24, 0, Activation::kSilu},
+               {5, 34, 16, 40, Activation::kSilu},
+               {40, 130, 72, 16, Activation::kSilu},
+               {9, 64, 32, 0, Activation::kGeluTanh}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(::testing::Message() << c.rows << " rows, " << c.hidden << ", " << c.width);
+    const Layer layer(activation(), kExperts, c.hidden, c.width, c.shared);
+    const ExpertWeights weights = layer.weights(*backend_, 0, 1);
+    const TypedMatrix x(activation(), random_matrix(c.rows, c.hidden, 5));
+    const Routing routing = random_routing(c.rows, 6);
+    const Matrix got = run(*backend_, weights, x.view(), routing, c.hidden, c.activation);
+    EXPECT_TRUE(got.padding_untouched());
+    const auto dot = [&](const TypedMatrix& m, std::int64_t n, std::int64_t row) {
+      double sum = 0.0;
+      for (std::int64_t k = 0; k < c.hidden; ++k) sum += double{m.at(n, k)} * double{x.at(row, k)};
+      return sum;
+    };
+    for (std::int64_t row = 0; row < c.rows; ++row) {
+      std::vector<double> want(static_cast<std::size_t>(c.hidden), 0.0);
+      std::vector<double> size(want.size(), 0.0);
+      const auto add = [&](std::size_t e, double weight) {
+        for (std::int64_t i = 0; i < layer.gate[e].rows(); ++i) {
+          const double h =
+              activated(c.activation, dot(layer.gate[e], i, row)) * dot(layer.up[e], i, row);
+          for (std::int64_t n = 0; n < c.hidden; ++n) {
+            const double term = weight * h * double{layer.down[e].at(n, i)};
+            want[static_cast<std::size_t>(n)] += term;
+            size[static_cast<std::size_t>(n)] += std::abs(term);
+          }
+        }
+      };
+      for (int i = 0; i < kPerToken; ++i) {
+        const auto slot = static_cast<std::size_t>(row * kPerToken + i);
+        add(static_cast<std::size_t>(routing.experts[slot]), double{routing.weights[slot]});
+      }
+      if (c.shared > 0) add(kExperts, 1.0);
+      for (std::int64_t n = 0; n < c.hidden; ++n) {
+        const auto i = static_cast<std::size_t>(n);
+        // h is rounded to the activation dtype; fp32 sums of some hundred terms.
+        ASSERT_NEAR(got.at(row, n), want[i], (rounding(activation()) + 1e-5) * size[i] + 1e-6)
+            << row << ", " << n;
+      }
+    }
+  }
+}
+
+TEST_P(MoeExpertsTest, RanksAddUpToTheSameBits) {
+  const Layer layer(activation(), kExperts, 66, 40, 24);
+  const TypedMatrix x(activation(), random_matrix(11, 66, 7));
+  const Routing routing = random_routing(11, 8);
+  const Matrix whole = run(*backend_, layer.weights(*backend_, 0, 1), x.view(), routing, 66);
+  for (const int ranks : {2, 4, 8}) {
+    std::vector<Matrix> partials;
+    for (int rank = 0; rank < ranks; ++rank) {
+      const ExpertWeights weights = layer.weights(*backend_, rank, ranks);
+      partials.push_back(run(*backend_, weights, x.view(), routing, 66));
+    }
+    for_each_branch(ranks, [&](std::int32_t left, std::int32_t right) {
+      Matrix& sum = partials[static_cast<std::size_t>(left)];
+      const Matrix& other = partials[static_cast<std::size_t>(right)];
+      for (std::size_t i = 0; i < sum.values.size(); ++i) sum.values[i] += other.values[i];
+    });
+    for (std::int64_t row = 0; row < 11; ++row) {
+      for (std::int64_t n = 0; n < 66; ++n) {
+        ASSERT_EQ(partials[0].at(row, n), whole.at(row, n)) << ranks << " ranks";
+      }
+    }
+  }
+}
+
+TEST_P(MoeExpertsTest, ARowIsTheSameBitsAloneAndOnAnyNumberOfThreads) {
+  const Layer layer(activation(), kExperts, 130, 48, 16);
+  const TypedMatrix x(activation(), random_matrix(40, 130, 9));
+  const Routing routing = random_routing(40, 10);
+  const Matrix together = run(*backend_, layer.weights(*backend_, 0, 1), x.view(), routing, 130);
+  for (const std::int32_t threads : {1, 2, 3}) {
+    const auto backend = GetParam().create(threads);
+    const ExpertWeights weights = layer.weights(*backend, 0, 1);
+    for (std::int64_t row = 0; row < 40; ++row) {
+      const auto first = static_cast<std::ptrdiff_t>(row * kPerToken);
+      const Routing own{
+          {routing.experts.begin() + first, routing.experts.begin() + first + kPerToken},
+          {routing.weights.begin() + first, routing.weights.begin() + first + kPerToken}};
+      const Matrix alone = run(*backend, weights, Layer::slice(x, row, 1, 0, 130), own, 130);
+      for (std::int64_t n = 0; n < 130; ++n) ASSERT_EQ(alone.at(0, n), together.at(row, n));
+    }
+  }
+}
+
+TEST_P(MoeExpertsTest, RejectsWhatTheHeaderForbids) {
+  const Layer layer(activation(), kExperts, 32, 16, 0);
+  const ExpertWeights weights = layer.weights(*backend_, 0, 1);
+  const TypedMatrix x(activation(), random_matrix(1, 32, 1));
+  Routing routing = random_routing(1, 1);
+  EXPECT_ERROR(run(*backend_, weights, Layer::slice(x, 0, 1, 0, 30), routing, 32),
+               kInvalidArgument);
+  EXPECT_ERROR(run(*backend_, weights, x.view(), routing, 31), kInvalidArgument);
+  routing.experts[0] = kExperts;
+  EXPECT_ERROR(run(*backend_, weights, x.view(), routing, 32), kInvalidArgument);
+  routing.experts.pop_back();
+  EXPECT_ERROR(run(*backend_, weights, x.view(), routing, 32), kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace tessera::kernels
