@@ -103,6 +103,7 @@ void EngineThread::loop() {
     cluster_.start_steps();
     // The ranks work while the news are handed on.
     deliver_updates();
+    is_publication_due_ = true;
     if (!events_.empty() || clock_.now() >= next_publication_) publish();
     tell_events();
   }
@@ -114,6 +115,7 @@ void EngineThread::loop() {
 void EngineThread::wait() {
   TimePoint until = cluster_.next_wakeup();
   if (const auto deadline = engine_.next_deadline()) until = std::min(until, *deadline);
+  if (is_publication_due_) until = std::min(until, next_publication_);
   const auto patience = std::chrono::ceil<std::chrono::milliseconds>(until - clock_.now());
   zmq::pollitem_t items[] = {{router_.handle(), 0, ZMQ_POLLIN, 0},
                              {nullptr, commands_.wake_descriptor(), ZMQ_POLLIN, 0}};
@@ -155,6 +157,7 @@ void EngineThread::deliver_updates() {
 
 void EngineThread::publish() {
   next_publication_ = clock_.now() + kPublicationInterval;
+  is_publication_due_ = false;
   ClusterStatus status;
   status.state = cluster_.state();
   status.reason = cluster_.reason();

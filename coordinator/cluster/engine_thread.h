@@ -90,6 +90,7 @@ class EngineThread final : public EngineClient {
   bool is_draining_ = false;  ///< Engine thread.
   bool is_stopping_ = false;  ///< Engine thread.
   TimePoint next_publication_;
+  bool is_publication_due_ = false;  ///< Something may have happened since the last one.
 
   mutable std::mutex published_mutex_;
   ClusterStatus status_;    ///< Guarded by published_mutex_; a copy at most 50 ms old.

@@ -34,8 +34,8 @@ struct Setup {
 std::vector<Setup> setups() {
   std::vector<Setup> setups;
   for (const kernels::BackendCase& backend : kernels::backend_cases()) {
-    // QK-norm; biases and shifted rows; padded intermediate dimension
-    for (const char* model : {"sdar", "dream", "llada"}) {
+    // QK-norm; biases and shifted rows; padded intermediate dimension; groups of experts
+    for (const char* model : {"sdar", "dream", "llada", "sdar_moe"}) {
       // fp64 loops are slow, and what is promised is promised for `cpu`
       if (backend.backend == "reference" && model != std::string("sdar")) continue;
       setups.push_back({backend, model});
