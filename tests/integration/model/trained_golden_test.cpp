@@ -44,7 +44,7 @@ std::vector<std::string> golden_files() {
   return files;
 }
 
-// Sets of goldens may hold families that ranks of this build do not run.
+// Sets of goldens may hold families that this build does not have.
 bool is_known_family(const std::string& model_dir) {
   const ConfigFields config(model_dir + "/config.json");
   const std::string architecture = config.strings("architectures").at(0);
