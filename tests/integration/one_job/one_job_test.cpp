@@ -95,7 +95,7 @@ TEST(OneJobTest, AKilledRankEndsTheJobAndItsRequestsWith503) {
   auto answer = std::async(std::launch::async,
                            [&] { return blocking_http_request(chat(server, 900, false)); });
   await_answer(server, "/metrics", [](const HttpAnswer& metrics) {
-    return metrics.body.find("\ntessera_requests_running 1") != std::string::npos;
+    return metrics.body.find("\ntessera_requests_running{replica=\"0\"} 1") != std::string::npos;
   });
   kill(job.processes().at(2), SIGKILL);
   const HttpAnswer lost = answer.get();
