@@ -25,7 +25,7 @@ class Head {
 
   const kernels::PackedMatrix& get() {
     if (head_ == nullptr) {
-      head_ = backend_->create_packed({kVocabSize, kHidden, 1, kernels::kNumLeaves});
+      head_ = backend_->create_packed({kVocabSize, kHidden, 1, kNumLeaves});
       const kernels::Buffer source = random_bfloat16(kVocabSize * kHidden, 1.0F / 32.0F);
       backend_->pack_rows(*head_, 0,
                           {source.data(), DType::kBFloat16, kVocabSize, kHidden, kHidden});

@@ -22,13 +22,6 @@ std::string read_file(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
-// Describing a model takes less than running it.
-void require_runnable(const ModelSpec& spec) {
-  TESSERA_REQUIRE(spec.moe.layers.empty() && spec.layout != TensorLayout::kLlada2,
-                  "models of family ", spec.family,
-                  " have layers of experts, which ranks of this version cannot run");
-}
-
 std::unique_ptr<TensorSource> open_source(const ModelExecutorOptions& options,
                                           const ModelSpec& spec) {
   const std::vector<TensorDeclaration> declarations = declare_tensors(spec);
@@ -50,7 +43,6 @@ std::unique_ptr<LoadedModel> load_model(const ModelExecutorOptions& options,
                                         std::int32_t tp) {
   auto model = std::make_unique<LoadedModel>();
   model->spec = read_model_spec(options.model_dir);
-  require_runnable(model->spec);
   model->shard = shard_of(model->spec, rank, tp);
   model->backend =
       kernels::create_backend(options.backend, {.num_threads = options.num_threads,

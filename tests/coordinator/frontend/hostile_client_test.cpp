@@ -3,6 +3,7 @@
 #include <random>
 
 #include "tests/coordinator/frontend/frontend_fixture.h"
+#include "tests/support/json_mutation.h"
 
 // What clients do to the server that they should not: it answers with an error that names what is
 // wrong, and serves everybody else as before.
@@ -42,50 +43,6 @@ const std::vector<std::string>& valid_bodies() {
   return kBodies;
 }
 
-// A value of another kind, or out of every range.
-json strange_value(std::mt19937& random) {
-  static const json kValues[] = {nullptr,
-                                 true,
-                                 -1,
-                                 0,
-                                 1e300,
-                                 -0.0,
-                                 18446744073709551615u,
-                                 "",
-                                 "x",
-                                 json::array(),
-                                 json::object(),
-                                 {{"a", {{"b", 1}}}},
-                                 json::array({nullptr}),
-                                 json::array({json::array()}),
-                                 std::string(300, 'y'),
-                                 "\xF0\x9F\x8D\x8E",
-                                 2147483648,
-                                 -2147483649,
-                                 0.5,
-                                 "\u0000",
-                                 "default",
-                                 "commits"};
-  return kValues[random() % std::size(kValues)];
-}
-
-// Replaces, removes or adds members anywhere in the document.
-void mutate(json& value, std::mt19937& random) {
-  if (value.is_structured() && !value.empty() && random() % 4 != 0) {
-    auto member = value.begin();
-    std::advance(member, random() % value.size());
-    return mutate(*member, random);
-  }
-  if (value.is_object() && random() % 3 == 0) {
-    value[std::string(1 + random() % 3, static_cast<char>('a' + random() % 26))] =
-        strange_value(random);
-  } else if (value.is_array() && random() % 3 == 0) {
-    value.push_back(strange_value(random));
-  } else {
-    value = strange_value(random);
-  }
-}
-
 TEST_F(HostileClientTest, BodiesOfWrongValuesAreAnsweredByTheirStatus) {
   serve_fuzzed();
   std::mt19937 random(21);
@@ -93,7 +50,7 @@ TEST_F(HostileClientTest, BodiesOfWrongValuesAreAnsweredByTheirStatus) {
   int num_refused = 0;
   for (int i = 0; i < 3000; ++i) {
     json body = json::parse(valid_bodies()[random() % valid_bodies().size()]);
-    for (std::uint32_t n = 1 + random() % 3; n > 0; --n) mutate(body, random);
+    for (std::uint32_t n = 1 + random() % 3; n > 0; --n) mutate_json(body, random);
     const Answer answer = answer_to(connection, kPaths[random() % 4], body.dump());
     if (answer.status == 200) continue;
     ++num_refused;
