@@ -27,7 +27,14 @@ ProgramText program_text(Program program) {
           "  tessera serve deploy/models/tiny-sdar --tp 2 --port 8080\n"
           "  tessera serve MODEL_DIR --config server.toml --max-running-requests 128\n"
           "  tessera serve MODEL_DIR --strategy-option accept_threshold=0.95\n"
-          "\nExit codes: 0 after a drain, 1 for an error, 64 for a wrong configuration."};
+          "\nThe page, the OpenAI API (/v1) and /metrics are at http://HOST:PORT. Ctrl-C or "
+          "SIGTERM "
+          "lets open\nrequests finish (--drain-timeout); a second one ends at once. Lost replicas "
+          "are started again\n(--restart-budget), their requests go on with the same text.\n"
+          "\nExit codes: 0 after a drain, 64 wrong configuration, 65 the model cannot be loaded, "
+          "66 "
+          "a device\nfailed, 69 no replica ever became ready, 70 a bug; else that of the "
+          "coordinator."};
     case Program::kCoordinator:
       return {
           "The coordinator alone: HTTP server, tokenizer, scheduler. Ranks join it: start them "

@@ -4,18 +4,47 @@
 #include <iostream>
 #include <string_view>
 
+#include "common/base/error.h"
 #include "common/config/config.h"
 #include "common/config/config_reference.h"
 #include "common/model_spec/memory_plan.h"
 #include "common/model_spec/model_spec.h"
+#include "coordinator/app/served_model.h"
+#include "coordinator/frontend/openai/resolve_request.h"
 
 namespace tessera {
 namespace {
+
+constexpr std::string_view kHelp =
+    "Prints the configuration that a file and flags result in, as a file that --config reads, and "
+    "the\nmemory each rank needs. Refuses what `tessera serve` would refuse, and starts "
+    "nothing.\n\n"
+    "Usage: tessera check-config MODEL_DIR [flags of tessera serve]\n"
+    "       tessera check-config --reference\n\n"
+    "--reference prints every key with its range, default and meaning (docs/configuration.md).\n\n"
+    "Examples:\n"
+    "  tessera check-config deploy/models/tiny-sdar --tp 2 --kv-memory 2GB\n"
+    "  tessera check-config MODEL_DIR --max-running-requests 128 > server.toml\n"
+    "  tessera check-config --config server.toml\n";
 
 void print_bytes(std::string_view what, std::int64_t bytes) {
   std::cout << "#   " << std::left << std::setw(26) << what << std::right << std::fixed
             << std::setprecision(1) << std::setw(10) << static_cast<double>(bytes) / (1 << 20)
             << " MiB\n";
+}
+
+/// What a request that asks for nothing gets, as the coordinator would settle it.
+std::string decoding_text(const ServerConfig& config) {
+  const ServedModel model = load_served_model(config);
+  const auto decoding = resolve_decoding({}, model);
+  if (const auto* error = std::get_if<ApiError>(&decoding)) {
+    TESSERA_REQUIRE(false, "the server's defaults: ", error->message);
+  }
+  const StrategyTraits traits = std::get<ResolvedDecoding>(decoding).strategy->traits();
+  return detail::concat("\n# Decoding: ", model.strategy, ", blocks of ", traits.block_size,
+                        " tokens, at most ", traits.max_buffer_rows,
+                        " rows of a request in a step; ", model.max_model_len,
+                        " tokens per sequence\n");
 }
 
 void print_memory_plan(const ServerConfig& config, const MemoryPlan& plan) {
@@ -46,10 +75,15 @@ int run_check_config(int argc, const char* const* argv) {
     std::cout << config_reference();
     return 0;
   }
+  if (argc == 2 && (std::string_view(argv[1]) == "--help" || std::string_view(argv[1]) == "-h")) {
+    std::cout << kHelp;
+    return 0;
+  }
   const auto config = read_config(Program::kServe, argc, argv, std::cout);
   if (!config.has_value()) return 0;
-  const MemoryPlan plan = memory_plan_of(*config);  // before anything is printed
-  std::cout << to_toml(*config);
+  const MemoryPlan plan = memory_plan_of(*config);
+  const std::string decoding = decoding_text(*config);
+  std::cout << to_toml(*config) << decoding;
   print_memory_plan(*config, plan);
   return 0;
 }

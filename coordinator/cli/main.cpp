@@ -2,6 +2,7 @@
 #include <iomanip>
 #include <iostream>
 #include <iterator>
+#include <string>
 #include <string_view>
 
 #include "common/base/error.h"
@@ -17,7 +18,7 @@ namespace {
 struct Command {
   std::string_view name;
   std::string_view summary;
-  int (*run)(int argc, const char* const* argv);  // argv[0] is the command's name
+  int (*run)(int argc, const char* const* argv);  // argv[0] is "tessera NAME", for --help
 };
 
 constexpr Command kCommands[] = {
@@ -44,9 +45,12 @@ int run(int argc, char** argv) {
   }
   const auto* command = std::ranges::find(kCommands, name, &Command::name);
   if (command == std::end(kCommands)) {
+    if (!name.empty()) std::cerr << "tessera: there is no command \"" << name << "\"\n\n";
     print_help(std::cerr);
     return 64;
   }
+  const std::string program = "tessera " + std::string(name);
+  argv[1] = const_cast<char*>(program.c_str());
   return command->run(argc - 1, argv + 1);
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/base/error.h"
 #include "common/config/config.h"
+#include "common/log/log_setup.h"
 #include "coordinator/cli/check_config.h"
 #include "coordinator/cli/client/server_process.h"
 #include "coordinator/cli/serve/serve_processes.h"
@@ -32,8 +33,10 @@ void require_checkpoint(const std::string& model) {
                   "or deploy/models/tiny-sdar to try Tessera");
 }
 
-bool wants_colours() {
-  return isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
+ReportStyle report_style(const ServerConfig& config) {
+  if (config.log_format == "json") return ReportStyle::kJson;
+  const bool is_terminal = isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
+  return is_terminal ? ReportStyle::kColours : ReportStyle::kPlain;
 }
 
 }  // namespace
@@ -46,10 +49,13 @@ int run_serve_command(int argc, const char* const* argv) {
   const ServePrograms programs{sibling_program("tessera-coordinator"),
                                sibling_program("tessera-worker")};
   require_in_path(programs.mpirun);
-  ServeReport report(std::cout, wants_colours());
-  report.line("serve", detail::concat("tessera ", version(), " serves ", served_name(*config), ": ",
-                                      config->replicas, " replica(s) of ", config->tp, " rank(s), ",
-                                      config->backend, " back end"));
+  const ReportStyle style = report_style(*config);
+  set_up_log(config->log_level, config->log_format, "serve");
+  ServeReport report(style == ReportStyle::kJson ? std::cerr : std::cout, style);
+  report.line("serve",
+              detail::concat("tessera ", version(), " serves ", served_name(*config), ": ",
+                             count_text(config->replicas, "replica"), " of ",
+                             count_text(config->tp, "rank"), ", ", config->backend, " back end"));
   return ServeProcesses(*config, programs, report).run();
 }
 

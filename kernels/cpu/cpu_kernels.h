@@ -13,21 +13,35 @@ namespace tessera::kernels {
 /// Rows of a tile at most: 6 x 64 sums fill the 32 vector registers of AVX-512.
 inline constexpr std::int64_t kTileRows = 6;
 
-/// A product of up to six rows of activations with one panel of weights (cpu_matrix.h).
+/// Sums of a tile on their way along K, and the left branches of the reduction tree above them.
+struct TileState {
+  static constexpr int kLevels = 3;  // of a tree over eight leaves
+  using Sums = float[kTileRows * 64];
+
+  alignas(64) Sums sums;
+  Sums branches[kLevels];
+};
+
+/// A step along K of the product of up to six rows of activations with one panel of weights
+/// (cpu_matrix.h): a run of pairs of K within one leaf.
 ///
-/// Every sum runs over K in ascending order within its leaf, leaves are combined in tree order:
-/// a sum does not depend on the other rows and columns of the tile.
+/// Every sum takes the pairs of its leaf one by one in ascending order, leaves are combined in tree
+/// order: a sum depends neither on the other rows and columns of the tile nor on the steps.
 struct TileArgs {
-  const std::byte* a = nullptr;  ///< bf16 [rows, leaves * leaf_pairs * 2]
+  const std::byte* a = nullptr;  ///< bf16 [rows, 2 num_pairs]
   std::int64_t a_stride_bytes = 0;
   std::int64_t rows = 0;               ///< 1 to kTileRows
-  const std::byte* weights = nullptr;  ///< the panel
-  std::int64_t leaf_pairs = 0;         ///< pairs of K in a leaf
-  std::int32_t leaves = 1;             ///< 1, 2, 4 or 8
-  float* c = nullptr;                  ///< out [rows, width]
-  std::int64_t c_stride = 0;           ///< elements
-  std::int64_t width = 0;              ///< 1 to 64
-  /// Weights to fetch meanwhile, for a later tile: 256 bytes every `pairs_per_fetch` pairs of K.
+  const std::byte* weights = nullptr;  ///< of the panel, first pair of the step
+  std::int64_t num_pairs = 0;
+  std::int32_t leaf = 0;
+  bool begins_leaf = true;     ///< else the sums go on from `state`
+  bool ends_leaf = true;       ///< else the sums go to `state`
+  bool ends_product = true;    ///< the last leaf ends: the sums go to `c`
+  TileState* state = nullptr;  ///< of this tile, the same in all of its steps
+  float* c = nullptr;          ///< out [rows, width]
+  std::int64_t c_stride = 0;   ///< elements
+  std::int64_t width = 0;      ///< 1 to 64
+  /// Weights to fetch meanwhile, for a later step: 256 bytes every `pairs_per_fetch` pairs.
   const std::byte* fetch = nullptr;
   std::int64_t pairs_per_fetch = 1;
 };

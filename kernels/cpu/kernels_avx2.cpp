@@ -13,10 +13,6 @@ namespace {
 constexpr std::int64_t kGroupWidth = 16;  // columns whose sums are in registers: 6 x 2 vectors
 constexpr std::int64_t kStripPairs = 128;
 constexpr std::int64_t kStripCols = 2 * kStripPairs;
-constexpr int kLevels = 3;  // of a tree over eight leaves
-
-// The sums of a tile between strips of K, and the left branches of the tree.
-using TileSums = float[kTileRows * kPanelWidth];
 
 // fp32 of a strip of the activations, so that the inner loop only broadcasts.
 struct WideStrip {
@@ -68,45 +64,40 @@ void add_strip(const WideStrip& a, const std::byte* weights, std::int64_t num_pa
   }
 }
 
-template <int kRows>
-void add_leaf(const TileArgs& args, std::int32_t leaf, const std::byte*& fetch, float* sums) {
-  WideStrip strip;
-  const std::int64_t first = leaf * args.leaf_pairs;
-  for (std::int64_t done = 0; done < args.leaf_pairs; done += kStripPairs) {
-    const std::int64_t num_pairs =
-        args.leaf_pairs - done < kStripPairs ? args.leaf_pairs - done : kStripPairs;
-    for (std::int64_t i = 0; i < num_pairs; i += args.pairs_per_fetch, fetch += 256) {
-      for (int line = 0; line < 4; ++line) _mm_prefetch(fetch + 64 * line, _MM_HINT_T1);
-    }
-    strip.load(args, first + done, num_pairs);
-    const std::byte* weights = args.weights + (first + done) * 4 * kPanelWidth;
-    for (std::int64_t column = 0; column < kPanelWidth; column += kGroupWidth) {
-      add_strip<kRows>(strip, weights + column * 4, num_pairs, sums + column);
-    }
+void fetch_ahead(const TileArgs& args) {
+  const std::byte* fetch = args.fetch;
+  for (std::int64_t i = 0; i < args.num_pairs; i += args.pairs_per_fetch, fetch += 256) {
+    for (int line = 0; line < 4; ++line) _mm_prefetch(fetch + 64 * line, _MM_HINT_T1);
   }
-}
-
-void add_sums_of(const TileSums& left, TileSums& sums) {
-  for (std::size_t i = 0; i < kTileRows * kPanelWidth; ++i) sums[i] += left[i];
 }
 
 template <int kRows>
 void product(const TileArgs& args) {
-  alignas(32) TileSums pending[kLevels] = {};
-  const std::byte* fetch = args.fetch;
-  for (std::int32_t leaf = 0; leaf < args.leaves; ++leaf) {
-    alignas(32) TileSums sums = {};
-    add_leaf<kRows>(args, leaf, fetch, sums);
-    int level = 0;
-    for (std::int32_t i = leaf; (i & 1) != 0; i >>= 1) add_sums_of(pending[level++], sums);
-    if (leaf + 1 < args.leaves) {
-      std::memcpy(pending[level], sums, sizeof sums);
-      continue;
+  float* sums = args.state->sums;
+  if (args.begins_leaf) std::memset(sums, 0, sizeof(TileState::Sums));
+  fetch_ahead(args);
+  WideStrip strip;
+  for (std::int64_t done = 0; done < args.num_pairs; done += kStripPairs) {
+    const std::int64_t num_pairs =
+        args.num_pairs - done < kStripPairs ? args.num_pairs - done : kStripPairs;
+    strip.load(args, done, num_pairs);
+    const std::byte* weights = args.weights + done * 4 * kPanelWidth;
+    for (std::int64_t column = 0; column < kPanelWidth; column += kGroupWidth) {
+      add_strip<kRows>(strip, weights + column * 4, num_pairs, sums + column);
     }
-    for (std::int64_t r = 0; r < kRows; ++r) {
-      std::memcpy(args.c + r * args.c_stride, sums + r * kPanelWidth,
-                  static_cast<std::size_t>(args.width) * sizeof(float));
-    }
+  }
+  if (!args.ends_leaf) return;
+  int level = 0;
+  for (std::int32_t i = args.leaf; (i & 1) != 0; i >>= 1) {
+    add_row<Avx2>(sums, args.state->branches[level++], kRows * kPanelWidth);
+  }
+  if (!args.ends_product) {
+    std::memcpy(args.state->branches[level], sums, sizeof(TileState::Sums));
+    return;
+  }
+  for (std::int64_t r = 0; r < kRows; ++r) {
+    std::memcpy(args.c + r * args.c_stride, sums + r * kPanelWidth,
+                static_cast<std::size_t>(args.width) * sizeof(float));
   }
 }
 

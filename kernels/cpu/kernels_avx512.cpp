@@ -11,7 +11,6 @@ namespace tessera::kernels {
 namespace {
 
 constexpr int kColumns = kPanelWidth / 16;  // vectors of a row of a tile
-constexpr int kLevels = 3;                  // of a tree over eight leaves
 
 // kRows x 64 sums, in registers.
 template <int kRows>
@@ -23,6 +22,15 @@ struct Sums {
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
       for (int j = 0; j < kColumns; ++j) x[r][j] = _mm512_setzero_ps();
+    }
+  }
+  void load(const float* other) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kColumns; ++j) {
+        x[r][j] = _mm512_load_ps(other + (r * kColumns + j) * 16);
+      }
     }
   }
   void add(const float* other) {
@@ -76,31 +84,32 @@ struct Sums {
 
 template <int kRows>
 void product(const TileArgs& args) {
-  alignas(64) float pending[kLevels][kRows * kPanelWidth];  // left branches of the tree
+  Sums<kRows> sums;
+  if (args.begins_leaf) {
+    sums.clear();
+  } else {
+    sums.load(args.state->sums);
+  }
   const std::byte* a = args.a;
   const std::byte* weights = args.weights;
   const std::byte* fetch = args.fetch;
-  for (std::int32_t leaf = 0; leaf < args.leaves; ++leaf) {
-    Sums<kRows> sums;
-    sums.clear();
-    for (std::int64_t pair = 0; pair < args.leaf_pairs;) {
+  for (std::int64_t pair = 0; pair < args.num_pairs;) {
 #pragma GCC unroll 4
-      for (int line = 0; line < 4; ++line) _mm_prefetch(fetch + 64 * line, _MM_HINT_T1);
-      fetch += 256;
-      const std::int64_t end = pair + args.pairs_per_fetch < args.leaf_pairs
-                                   ? pair + args.pairs_per_fetch
-                                   : args.leaf_pairs;
-      for (; pair < end; ++pair, a += 4, weights += 4 * kPanelWidth) {
-        sums.add_products(a, args.a_stride_bytes, weights);
-      }
+    for (int line = 0; line < 4; ++line) _mm_prefetch(fetch + 64 * line, _MM_HINT_T1);
+    fetch += 256;
+    const std::int64_t end =
+        pair + args.pairs_per_fetch < args.num_pairs ? pair + args.pairs_per_fetch : args.num_pairs;
+    for (; pair < end; ++pair, a += 4, weights += 4 * kPanelWidth) {
+      sums.add_products(a, args.a_stride_bytes, weights);
     }
-    int level = 0;
-    for (std::int32_t i = leaf; (i & 1) != 0; i >>= 1) sums.add(pending[level++]);
-    if (leaf + 1 < args.leaves) {
-      sums.save(pending[level]);
-    } else {
-      sums.store(args);
-    }
+  }
+  if (!args.ends_leaf) return sums.save(args.state->sums);
+  int level = 0;
+  for (std::int32_t i = args.leaf; (i & 1) != 0; i >>= 1) sums.add(args.state->branches[level++]);
+  if (args.ends_product) {
+    sums.store(args);
+  } else {
+    sums.save(args.state->branches[level]);
   }
 }
 

@@ -45,6 +45,13 @@ struct LogitTile {
   }
 };
 
+// Below it, a temperature leaves the largest logits and nothing else.
+constexpr float kLeastTemperature = 1e-30F;
+
+inline float inverse_of(float temperature) {
+  return 1.0F / (temperature > kLeastTemperature ? temperature : kLeastTemperature);
+}
+
 // Makes `high` the maximum that the sums are relative to.
 inline void raise_maximum(double high, MeasurePartial& partial) {
   if (partial.greedy_token >= 0) {
@@ -63,7 +70,7 @@ inline void raise_maximum(double high, MeasurePartial& partial) {
 template <typename V>
 void add_sums(const LogitTile<V>& tile, bool weighted, MeasurePartial& partial) {
   const auto high = V::set(static_cast<float>(partial.max_logit));
-  const auto temperature = V::set(partial.temperature);
+  const auto inverse = V::set(inverse_of(partial.temperature));
   const bool tempered = partial.temperature != 1.0F;
   auto plain_sum = V::zero();
   auto tempered_sum = V::zero();
@@ -73,7 +80,7 @@ void add_sums(const LogitTile<V>& tile, bool weighted, MeasurePartial& partial) 
     const auto plain = exponential<V>(distance);
     plain_sum = V::add(plain_sum, plain);
     if (!tempered && !weighted) continue;
-    const auto scaled = V::max(V::div(distance, temperature), V::set(-100.0F));
+    const auto scaled = V::max(V::mul(distance, inverse), V::set(-100.0F));
     const auto weight = tempered ? exponential<V>(scaled) : plain;
     tempered_sum = V::add(tempered_sum, weight);
     weighted_sum = V::fma(scaled, weight, weighted_sum);
@@ -84,48 +91,47 @@ void add_sums(const LogitTile<V>& tile, bool weighted, MeasurePartial& partial) 
   if (weighted) partial.tempered_weighted_sum += double{V::sum(weighted_sum)};
 }
 
-/// Random words of ids [first_id, first_id + 64): philox4x32_10 (common/base/philox.h) on 16
-/// counters at a time.
-inline void token_words(const Measure& measure, TokenId first_id, std::uint32_t* words) {
-  constexpr std::size_t kCounters = kTileIds / 4;
-  std::uint32_t c[4][kCounters];
-  for (std::size_t i = 0; i < kCounters; ++i) {
-    c[0][i] = (static_cast<std::uint32_t>(first_id) >> 2) + static_cast<std::uint32_t>(i);
-    c[1][i] = static_cast<std::uint32_t>(measure.position);
-    c[2][i] = static_cast<std::uint32_t>(measure.denoising_step);
-    c[3][i] = static_cast<std::uint32_t>(RandomStream::kToken);
-  }
+/// Random words of ids [first_id, first_id + 4 kLanes), in order: philox4x32_10
+/// (common/base/philox.h) on kLanes counters at a time.
+template <typename V>
+void token_words(const Measure& measure, TokenId first_id, typename V::Words (&c)[4]) {
+  using Words = typename V::Words;
+  c[0] = V::count_from(static_cast<std::uint32_t>(first_id) >> 2);
+  c[1] = V::words(static_cast<std::uint32_t>(measure.position));
+  c[2] = V::words(static_cast<std::uint32_t>(measure.denoising_step));
+  c[3] = V::words(static_cast<std::uint32_t>(RandomStream::kToken));
   auto k0 = static_cast<std::uint32_t>(measure.seed);
   auto k1 = static_cast<std::uint32_t>(measure.seed >> 32);
   for (int round = 0; round < 10; ++round) {
-    for (std::size_t i = 0; i < kCounters; ++i) {
-      const std::uint64_t p0 = std::uint64_t{0xD2511F53} * c[0][i];
-      const std::uint64_t p1 = std::uint64_t{0xCD9E8D57} * c[2][i];
-      c[0][i] = static_cast<std::uint32_t>(p1 >> 32) ^ c[1][i] ^ k0;
-      c[2][i] = static_cast<std::uint32_t>(p0 >> 32) ^ c[3][i] ^ k1;
-      c[1][i] = static_cast<std::uint32_t>(p1);
-      c[3][i] = static_cast<std::uint32_t>(p0);
-    }
+    Words high0;
+    Words low0;
+    Words high1;
+    Words low1;
+    V::multiply(c[0], V::words(0xD2511F53U), high0, low0);
+    V::multiply(c[2], V::words(0xCD9E8D57U), high1, low1);
+    c[0] = V::exclusive_or(high1, c[1], V::words(k0));
+    c[2] = V::exclusive_or(high0, c[3], V::words(k1));
+    c[1] = low1;
+    c[3] = low0;
     k0 += 0x9E3779B9U;
     k1 += 0xBB67AE85U;
   }
-  for (std::size_t i = 0; i < kCounters; ++i) {
-    for (std::size_t word = 0; word < 4; ++word) words[4 * i + word] = c[word][i];
-  }
+  V::interleave(c);
 }
 
 // Upper bounds, in fp32, of what an id needs to reach a score `best`: -log u >= 1 - u, so that
 // t - log(-log u) >= best takes 1 - u <= exp(t - best). The slack covers the rounding of t and of
-// `best`; beyond 1e30 it keeps every id.
+// `best`; it keeps every id where they are beyond 1e30 or the temperature is next to nothing.
 template <typename V>
 class ReachBound {
  public:
   ReachBound(float temperature, double best)
-      : temperature_(V::set(temperature)), best_(V::set(clamp(best))) {}
+      : inverse_(V::set(inverse_of(temperature))),
+        best_(V::set(temperature > kLeastTemperature ? clamp(best) : -kLimit)) {}
 
   typename V::Float operator()(typename V::Float logit) const {
     const auto limit = V::set(kLimit);
-    const auto t = V::max(V::min(V::div(logit, temperature_), limit), V::sub(V::zero(), limit));
+    const auto t = V::max(V::min(V::mul(logit, inverse_), limit), V::sub(V::zero(), limit));
     const auto size = V::add(V::absolute(t), V::absolute(best_));
     return V::add(V::fma(size, V::set(0x1p-22F), V::sub(t, best_)), V::set(2e-3F));
   }
@@ -135,9 +141,28 @@ class ReachBound {
   static float clamp(double x) {
     return x > double{kLimit} ? kLimit : x < -double{kLimit} ? -kLimit : static_cast<float>(x);
   }
-  typename V::Float temperature_;
+  typename V::Float inverse_;
   typename V::Float best_;
 };
+
+// Takes the best of the candidates (a bit each) if it beats the score so far; true if it does.
+inline bool choose_among(std::uint32_t candidates,
+                         const float* logits,
+                         const std::uint32_t* words,
+                         TokenId first_id,
+                         MeasurePartial& partial) {
+  bool beaten = false;
+  for (; candidates != 0; candidates &= candidates - 1) {
+    const int lane = std::countr_zero(candidates);
+    const double score = exact_score(logits[lane], words[lane], partial.temperature);
+    if (!(score >= partial.score)) continue;
+    beaten = true;
+    partial.score = score;
+    partial.token = first_id + lane;
+    partial.logit = logits[lane];
+  }
+  return beaten;
+}
 
 template <typename V>
 void choose_sampled(const LogitTile<V>& tile,
@@ -154,24 +179,22 @@ void choose_sampled(const LogitTile<V>& tile,
   };
   ReachBound<V> bound = bound_now();
   if (V::largest(bound(V::set(largest))) < -kLargestNoise) return;
-  alignas(64) std::uint32_t words[kTileIds];
-  alignas(64) std::uint32_t complements[kTileIds];  // 2^24 (1 - u)
-  token_words(measure, first_id, words);
-  for (std::size_t i = 0; i < kTileIds; ++i) complements[i] = 0xFFFFFFU - 2 * (words[i] >> 9);
+  typename V::Words words[4];
   for (std::size_t i = 0; i < LogitTile<V>::kVectors; ++i) {
     const std::size_t first = i * V::kLanes;
-    const auto complement = V::mul(V::from_int(complements + first), V::set(0x1p-24F));
-    std::uint32_t candidates = V::not_less(exponential<V>(bound(tile.x[i])), complement);
-    const double before = partial.score;
-    for (; candidates != 0; candidates &= candidates - 1) {
-      const std::size_t j = first + static_cast<std::size_t>(std::countr_zero(candidates));
-      const double score = exact_score(logits[j], words[j], partial.temperature);
-      if (!(score >= partial.score)) continue;
-      partial.score = score;
-      partial.token = first_id + static_cast<TokenId>(j);
-      partial.logit = logits[j];
+    if (i % 4 == 0) token_words<V>(measure, first_id + static_cast<TokenId>(first), words);
+    // 2^24 (1 - u), exactly.
+    const auto complement =
+        V::subtract(V::words(0xFFFFFFU), V::shift_left(V::shift_right(words[i % 4], 9), 1));
+    const auto rest = V::mul(V::from_int(complement), V::set(0x1p-24F));
+    const std::uint32_t candidates = V::not_less(exponential<V>(bound(tile.x[i])), rest);
+    if (candidates == 0) continue;
+    alignas(64) std::uint32_t of_lane[V::kLanes];
+    V::store(of_lane, words[i % 4]);
+    if (choose_among(candidates, logits + first, of_lane, first_id + static_cast<TokenId>(first),
+                     partial)) {
+      bound = bound_now();
     }
-    if (partial.score > before) bound = bound_now();
   }
 }
 

@@ -78,9 +78,6 @@ struct Avx2 {
     const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
   }
-  static Float from_int(const std::uint32_t* p) {
-    return _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-  }
 
   /// a > b ? x : y; y where a or b is not a number.
   static Float select_greater(Float a, Float b, Float x, Float y) {
@@ -89,6 +86,45 @@ struct Avx2 {
   /// Bit i: a[i] >= b[i].
   static std::uint32_t not_less(Float a, Float b) {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
+  }
+
+  using Words = __m256i;  ///< 8 words of 32 bits
+  static Words words(std::uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
+  /// x, x + 1, ..., x + 7
+  static Words count_from(std::uint32_t x) {
+    return _mm256_add_epi32(words(x), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static Words exclusive_or(Words a, Words b, Words c) {
+    return _mm256_xor_si256(_mm256_xor_si256(a, b), c);
+  }
+  /// The halves of the 64-bit products a b, element by element; all elements of b are equal.
+  static void multiply(Words a, Words b, Words& high, Words& low) {
+    const Words even = _mm256_mul_epu32(a, b);
+    const Words odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), b);
+    high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+    low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+  }
+  static Words shift_right(Words a, int bits) { return _mm256_srli_epi32(a, bits); }
+  static Words shift_left(Words a, int bits) { return _mm256_slli_epi32(a, bits); }
+  static Words subtract(Words a, Words b) { return _mm256_sub_epi32(a, b); }
+  static void store(std::uint32_t* p, Words x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x);
+  }
+  static Float from_int(Words x) { return _mm256_cvtepi32_ps(x); }
+  /// Of the sequence c[0][0], c[1][0], c[2][0], c[3][0], c[0][1], ...: 8 in every vector.
+  static void interleave(Words (&c)[4]) {
+    const Words low01 = _mm256_unpacklo_epi32(c[0], c[1]);
+    const Words low23 = _mm256_unpacklo_epi32(c[2], c[3]);
+    const Words high01 = _mm256_unpackhi_epi32(c[0], c[1]);
+    const Words high23 = _mm256_unpackhi_epi32(c[2], c[3]);
+    // The lower halves of r[0], r[1], r[2], r[3], then the upper ones.
+    const Words r[4] = {_mm256_unpacklo_epi64(low01, low23), _mm256_unpackhi_epi64(low01, low23),
+                        _mm256_unpacklo_epi64(high01, high23),
+                        _mm256_unpackhi_epi64(high01, high23)};
+    c[0] = _mm256_permute2x128_si256(r[0], r[1], 0x20);
+    c[1] = _mm256_permute2x128_si256(r[2], r[3], 0x20);
+    c[2] = _mm256_permute2x128_si256(r[0], r[1], 0x31);
+    c[3] = _mm256_permute2x128_si256(r[2], r[3], 0x31);
   }
 
   static float sum(Float x) {

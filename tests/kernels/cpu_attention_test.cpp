@@ -8,9 +8,7 @@
 
 #include "kernels/buffer.h"
 #include "kernels/convert.h"
-#include "kernels/cpu/attention/row_tiles.h"
 #include "kernels/op_checks.h"
-#include "kernels/visibility.h"
 #include "tests/kernels/attention_scene.h"
 #include "tests/support/error_matchers.h"
 
@@ -263,54 +261,6 @@ TEST_P(CpuAttentionTest, ScratchThatIsTooSmallIsAnError) {
   const Buffer scratch(1024);
   const std::span bytes(scratch.as<std::byte>(), 1024);
   EXPECT_ERROR(GetParam().run(scene.args(1.0F, 0), 0, 1, bytes), kInvalidArgument);
-}
-
-// Keys times queries of each part.
-std::vector<double> costs(const AttentionArgs& args, std::int32_t num_parts) {
-  std::vector<double> costs;
-  for (std::int32_t part = 0; part < num_parts; ++part) {
-    RowTiles tiles(args, part, num_parts);
-    RowTile tile;
-    double cost = 0.0;
-    while (tiles.next(tile)) {
-      for (std::int32_t i = 0; i < tile.num_rows; ++i) {
-        const Visibility sees =
-            visibility(*tile.span, tile.span->first + tile.first_row + i, args.window);
-        cost += std::max(0, sees.cached.size()) + std::max(0, sees.fresh.size());
-      }
-    }
-    costs.push_back(cost);
-  }
-  return costs;
-}
-
-TEST(RowTilesTest, PartsHaveEqualShares) {
-  struct Case {
-    std::int32_t num_kv_heads, num_spans, num_rows, cache_len;
-    MaskKind mask;
-  };
-  const Case cases[] = {{8, 1, 32, 1000, MaskKind::kBlockCausal},
-                        {1, 1, 32, 1000, MaskKind::kBlockCausal},
-                        {2, 64, 32, 500, MaskKind::kBlockCausal},
-                        {1, 1, 512, 0, MaskKind::kCausal},
-                        {3, 7, 4, 300, MaskKind::kFull}};
-  for (const Case& c : cases) {
-    std::vector<AttentionSpan> spans(static_cast<std::size_t>(c.num_spans));
-    for (std::size_t i = 0; i < spans.size(); ++i) {
-      spans[i].num_rows = c.num_rows;
-      spans[i].first = spans[i].cache_len = c.cache_len * static_cast<std::int32_t>(i + 1);
-      spans[i].mask = c.mask;
-    }
-    AttentionArgs args;
-    args.pages.num_kv_heads = c.num_kv_heads;
-    args.num_q_heads = 4 * c.num_kv_heads;
-    args.spans = spans;
-    for (const std::int32_t num_parts : {2, 3}) {
-      const auto shares = costs(args, num_parts);
-      const auto [low, high] = std::minmax_element(shares.begin(), shares.end());
-      EXPECT_LE(*high, 1.15 * *low) << c.num_spans << " spans, " << num_parts << " parts";
-    }
-  }
 }
 
 }  // namespace

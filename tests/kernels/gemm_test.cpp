@@ -45,10 +45,10 @@ TEST_P(GemmTest, MatchesTheDefinition) {
     std::int64_t m, n, k;
     std::int32_t k_leaves, row_leaves;
   } cases[] = {
-      {0, 5, 4, 1, 1},     {1, 1, 2, 1, 1},      {3, 65, 34, 1, 1},  {5, 130, 48, 8, 1},
-      {2, 64, 16, 2, 1},   {1, 200, 1030, 1, 1}, {6, 64, 512, 4, 1}, {13, 63, 254, 1, 1},
-      {40, 96, 352, 8, 1}, {7, 0, 16, 1, 1},     {4, 5, 0, 1, 1},    {3, 240, 30, 1, 8},
-      {9, 1040, 16, 1, 4},
+      {0, 5, 4, 1, 1},     {1, 1, 2, 1, 1},      {3, 65, 34, 1, 1},     {5, 130, 48, 8, 1},
+      {2, 64, 16, 2, 1},   {1, 200, 1030, 1, 1}, {6, 64, 512, 4, 1},    {13, 63, 254, 1, 1},
+      {40, 96, 352, 8, 1}, {7, 0, 16, 1, 1},     {4, 5, 0, 1, 1},       {3, 240, 30, 1, 8},
+      {9, 1040, 16, 1, 4}, {20, 70, 2100, 1, 1}, {101, 66, 2240, 2, 1},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(::testing::Message() << c.m << "x" << c.n << "x" << c.k << " in " << c.k_leaves
@@ -99,21 +99,26 @@ TEST_P(GemmTest, RanksAddUpToTheSameBits) {
   }
 }
 
+// More rows and longer sums than what a kernel holds at a time, in any number.
 TEST_P(GemmTest, ARowDoesNotDependOnTheOthers) {
-  const TypedMatrix w = random(150, 96, 6);
+  constexpr std::int64_t kNumRows = 110;
+  constexpr std::int64_t kCols = 1344;
+  const TypedMatrix w = random(70, kCols, 6);
+  std::vector<std::int64_t> counts = {50, 97, 109};
+  for (std::int64_t m = 1; m <= 40; ++m) counts.push_back(m);
   for (const std::int32_t k_leaves : {1, 8}) {
-    TypedMatrix all = random(40, 96, 5);
-    const Matrix together = multiply(*backend_, all, w, {0, 96, k_leaves, 1});
-    for (std::int64_t m = 1; m <= 40; ++m) {
+    TypedMatrix all = random(kNumRows, kCols, 5);
+    const Matrix together = multiply(*backend_, all, w, {0, kCols, k_leaves, 1});
+    for (const std::int64_t m : counts) {
       // The last m of the rows.
-      TypedMatrix some(activation(), m, 96);
+      TypedMatrix some(activation(), m, kCols);
       for (std::int64_t i = 0; i < m; ++i) {
-        for (std::int64_t k = 0; k < 96; ++k) some.set(i, k, all.at(40 - m + i, k));
+        for (std::int64_t k = 0; k < kCols; ++k) some.set(i, k, all.at(kNumRows - m + i, k));
       }
-      const Matrix got = multiply(*backend_, some, w, {0, 96, k_leaves, 1});
+      const Matrix got = multiply(*backend_, some, w, {0, kCols, k_leaves, 1});
       for (std::int64_t i = 0; i < m; ++i) {
         for (std::int64_t j = 0; j < w.rows(); ++j) {
-          ASSERT_EQ(got.at(i, j), together.at(40 - m + i, j)) << m << " rows, row " << i;
+          ASSERT_EQ(got.at(i, j), together.at(kNumRows - m + i, j)) << m << " rows, row " << i;
         }
       }
     }

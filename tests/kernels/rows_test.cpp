@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "kernels/rope_table.h"
 #include "tests/kernels/backend_fixture.h"
 #include "tests/support/error_matchers.h"
 
@@ -214,58 +213,6 @@ TEST_P(RowsTest, RefusesWhatTheContractForbids) {
   EXPECT_ERROR(backend_->add(x.view(), Matrix(2, 5).view()), kInvalidArgument);
   const std::vector<std::int64_t> rows = {0, 2};
   EXPECT_ERROR(backend_->gather_rows(x.view(), rows, Matrix(2, 6).view()), kInvalidArgument);
-}
-
-TEST_P(RowsTest, QkNormRopeStoreTurnsPairsAndFillsSlots) {
-  const Matrix qkv = random_matrix(2, 32, 6);  // 2 query heads, 1 KV head of 8
-  const std::vector<float> norm = {1, 2, 1, 2, 1, 2, 1, 2};
-  const std::vector<double> frequencies = {1.0, 0.1};  // rotary width 4 of 8
-  Matrix rope(6, 4);
-  fill_rope_table(frequencies, rope.view());
-  const std::vector<Position> positions = {5, 3};
-  const std::vector<std::int64_t> slots = {3, -1};
-  Matrix q(2, 16);
-  Matrix k(2, 8);
-  Matrix v(2, 8);
-  std::vector<float> k_pages(32, -1.0F);
-  std::vector<float> v_pages(32, -1.0F);
-  QkvArgs args{qkv.view(),
-               2,
-               {},
-               norm,
-               norm,
-               1e-6F,
-               rope.view(),
-               positions,
-               slots,
-               q.view(),
-               k.view(),
-               v.view(),
-               {k_pages.data(), v_pages.data(), 2, 2, 1, 8}};
-  backend_->qk_norm_rope_store(args);
-  for (std::int64_t row = 0; row < 2; ++row) {
-    double squares = 0.0;
-    for (int j = 0; j < 8; ++j) squares += std::pow(double{qkv.at(row, 16 + j)}, 2);
-    std::vector<double> x;
-    for (std::size_t j = 0; j < 8; ++j) {
-      x.push_back(qkv.at(row, 16 + static_cast<int>(j)) / std::sqrt(squares / 8 + 1e-6) *
-                  double{norm[j]});
-    }
-    const auto position = positions[static_cast<std::size_t>(row)];
-    for (std::size_t j = 0; j < 2; ++j) {
-      const double angle = position * frequencies[j];
-      const auto at = static_cast<int>(j);
-      EXPECT_NEAR(k.at(row, at), x[j] * std::cos(angle) - x[j + 2] * std::sin(angle), 1e-5);
-      EXPECT_NEAR(k.at(row, at + 2), x[j + 2] * std::cos(angle) + x[j] * std::sin(angle), 1e-5);
-    }
-    EXPECT_NEAR(k.at(row, 7), x[7], 1e-5);
-    EXPECT_EQ(v.at(row, 2), qkv.at(row, 26));
-  }
-  for (std::size_t i = 0; i < 32; ++i) {
-    const auto col = static_cast<std::int64_t>(i % 8);
-    EXPECT_EQ(k_pages[i], i / 8 == 3 ? k.at(0, col) : -1.0F);
-    EXPECT_EQ(v_pages[i], i / 8 == 3 ? v.at(0, col) : -1.0F);
-  }
 }
 
 TEST(BackendRegistryTest, UnknownNamesAreErrors) {

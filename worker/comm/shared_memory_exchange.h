@@ -17,7 +17,10 @@ namespace tessera {
 /// t + 1, which is that of round t - 1: everybody who read it has since come to round t.
 class SharedMemoryExchange final : public SlotExchange {
  public:
-  static constexpr std::size_t kSlotBytes = 256 * 1024;
+  /// Long messages in few rounds: with more than fits into a core's cache in use, a slot is read
+  /// from the shared cache, which is twice as fast as out of the other core's (2 MiB between two
+  /// ranks on Zen 4: 108 us; with slots of 256 KiB 260 us).
+  static constexpr std::size_t kSlotBytes = 1024 * 1024;
 
   /// Bytes of the region that `size` ranks need.
   static std::size_t region_bytes(std::int32_t size);

@@ -9,6 +9,17 @@
 namespace tessera {
 namespace {
 
+// The widest rows are made and used up in groups: enough rows to make a product compute-bound, few
+// enough that their workspaces stay in cache and small.
+constexpr std::int64_t kRowGroup = 256;
+
+template <typename Work>
+void for_each_group(std::int64_t num_rows, const Work& work) {
+  for (std::int64_t begin = 0; begin < num_rows; begin += kRowGroup) {
+    work(IndexRange{begin, std::min(num_rows, begin + kRowGroup)});
+  }
+}
+
 // The embeddings one recipe needs: those of its ids and of its base.
 std::int64_t num_gathered(const EmbeddingRecipe& recipe) {
   return recipe.num_ids + 1;
@@ -40,16 +51,17 @@ Decoder::Decoder(const ModelSpec& spec,
       max_rows_(std::max(max_rows, EmbeddingRecipe::kMaxIds + 1)) {
   const DType activation = backend.activation_dtype();
   const DType cache = backend.cache_dtype();
-  residual_ = workspace(DType::kFloat32, spec.hidden_size);
-  delta_ = workspace(DType::kFloat32, spec.hidden_size);
-  normed_ = workspace(activation, spec.hidden_size);
-  qkv_ = workspace(DType::kFloat32, shard.q.size() + 2 * shard.kv.size());
-  q_ = workspace(activation, shard.q.size());
-  k_ = workspace(cache, shard.kv.size());
-  v_ = workspace(cache, shard.kv.size());
-  attention_ = workspace(activation, shard.attention.size());
-  gate_up_ = workspace(DType::kFloat32, 2 * shard.intermediate.size());
-  product_ = workspace(activation, shard.intermediate.size());
+  const std::int64_t group = std::min(max_rows_, kRowGroup);
+  residual_ = workspace(DType::kFloat32, spec.hidden_size, max_rows_);
+  delta_ = workspace(DType::kFloat32, spec.hidden_size, max_rows_);
+  normed_ = workspace(activation, spec.hidden_size, max_rows_);
+  qkv_ = workspace(DType::kFloat32, shard.q.size() + 2 * shard.kv.size(), group);
+  q_ = workspace(activation, shard.q.size(), max_rows_);
+  k_ = workspace(cache, shard.kv.size(), max_rows_);
+  v_ = workspace(cache, shard.kv.size(), max_rows_);
+  attention_ = workspace(activation, shard.attention.size(), max_rows_);
+  gate_up_ = workspace(DType::kFloat32, 2 * shard.intermediate.size(), group);
+  product_ = workspace(activation, shard.intermediate.size(), group);
   reserve_experts();
   fill_rope(num_positions);
   gathered_ids_.reserve(static_cast<std::size_t>(max_rows_));
@@ -61,7 +73,7 @@ void Decoder::reserve_experts() {
                                   [](const LayerWeights& l) { return l.router != nullptr; });
   if (layer == weights_.layers.end()) return;
   const MoeSpec& moe = spec_.moe;
-  router_logits_ = workspace(DType::kFloat32, moe.num_experts);
+  router_logits_ = workspace(DType::kFloat32, moe.num_experts, max_rows_);
   expert_workspace_ = kernels::Buffer(
       backend_.moe_workspace_bytes(layer->experts, moe.experts_per_token, max_rows_));
   const auto slots = static_cast<std::size_t>(max_rows_ * moe.experts_per_token);
@@ -81,8 +93,8 @@ void Decoder::fill_rope(std::int32_t num_positions) {
   kernels::fill_rope_table(frequencies, rope_);
 }
 
-Decoder::Workspace Decoder::workspace(DType dtype, std::int64_t cols) const {
-  return {kernels::Buffer(max_rows_ * cols * size_of(dtype)), dtype, cols};
+Decoder::Workspace Decoder::workspace(DType dtype, std::int64_t cols, std::int64_t rows) {
+  return {kernels::Buffer(rows * cols * size_of(dtype)), dtype, cols};
 }
 
 MatrixView Decoder::forward(const RowBatch& batch, const KvPool& pool) {
@@ -161,27 +173,11 @@ void Decoder::attention(const LayerWeights& layer,
                         const RowBatch& batch,
                         const kernels::KvPages& pages) {
   const std::int64_t rows = batch.num_rows();
-  const MatrixView qkv = qkv_.rows(rows);
-  backend_.gemm(normed_.rows(rows), *layer.qkv, qkv);
-  kernels::QkvArgs args;
-  args.qkv = qkv;
-  args.num_q_heads = shard_.num_q_heads;
-  args.bias = layer.qkv_bias;
-  args.q_norm = layer.q_norm;
-  args.k_norm = layer.k_norm;
-  args.eps = spec_.rms_norm_eps;
-  args.rope = rope_;
-  args.positions = batch.positions;
-  args.slots = batch.slots;
-  args.q = q_.rows(rows);
-  args.k = k_.rows(rows);
-  args.v = v_.rows(rows);
-  args.pages = pages;
-  backend_.qk_norm_rope_store(args);
+  for_each_group(rows, [&](IndexRange group) { project(layer, batch, pages, group); });
   const MatrixView out = attention_.rows(rows);
-  backend_.block_attention({.q = args.q,
-                            .k = args.k,
-                            .v = args.v,
+  backend_.block_attention({.q = q_.rows(rows),
+                            .k = k_.rows(rows),
+                            .v = v_.rows(rows),
                             .pages = pages,
                             .num_q_heads = shard_.num_q_heads,
                             .scale = 1.0F / std::sqrt(static_cast<float>(spec_.head_dim)),
@@ -192,12 +188,38 @@ void Decoder::attention(const LayerWeights& layer,
   reduce(delta_.rows(rows));
 }
 
+void Decoder::project(const LayerWeights& layer,
+                      const RowBatch& batch,
+                      const kernels::KvPages& pages,
+                      IndexRange rows) {
+  const auto first = static_cast<std::size_t>(rows.begin);
+  const auto count = static_cast<std::size_t>(rows.size());
+  kernels::QkvArgs args;
+  args.qkv = qkv_.rows(rows.size());
+  args.num_q_heads = shard_.num_q_heads;
+  args.bias = layer.qkv_bias;
+  args.q_norm = layer.q_norm;
+  args.k_norm = layer.k_norm;
+  args.eps = spec_.rms_norm_eps;
+  args.rope = rope_;
+  args.positions = batch.positions.subspan(first, count);
+  args.slots = batch.slots.subspan(first, count);
+  args.q = q_.rows(rows);
+  args.k = k_.rows(rows);
+  args.v = v_.rows(rows);
+  args.pages = pages;
+  backend_.gemm(normed_.rows(rows), *layer.qkv, qkv_.rows(rows.size()));
+  backend_.qk_norm_rope_store(args);
+}
+
 void Decoder::mlp(const LayerWeights& layer, std::int64_t num_rows) {
-  const MatrixView gate_up = gate_up_.rows(num_rows);
-  const MatrixView product = product_.rows(num_rows);
-  backend_.gemm(normed_.rows(num_rows), *layer.gate_up, gate_up);
-  backend_.act_mul(kernels::Activation::kSilu, gate_up, product);
-  backend_.gemm(product, *layer.down, delta_.rows(num_rows));
+  for_each_group(num_rows, [&](IndexRange rows) {
+    const MatrixView gate_up = gate_up_.rows(rows.size());
+    const MatrixView product = product_.rows(rows.size());
+    backend_.gemm(normed_.rows(rows), *layer.gate_up, gate_up);
+    backend_.act_mul(kernels::Activation::kSilu, gate_up, product);
+    backend_.gemm(product, *layer.down, delta_.rows(rows));
+  });
   reduce(delta_.rows(num_rows));
 }
 

@@ -56,14 +56,23 @@ class Decoder {
     std::int64_t cols = 0;
 
     MatrixView rows(std::int64_t count) const { return {memory.data(), dtype, count, cols, cols}; }
+    MatrixView rows(IndexRange range) const {
+      MatrixView view = rows(range.size());
+      view.data = view.row(range.begin);
+      return view;
+    }
   };
 
-  Workspace workspace(DType dtype, std::int64_t cols) const;
+  static Workspace workspace(DType dtype, std::int64_t cols, std::int64_t rows);
   void fill_rope(std::int32_t num_positions);
   void embed(const RowBatch& batch, const MatrixView& residual);
   void gather(std::span<const TokenId> ids, const MatrixView& out);
   void apply_recipes(std::span<const RecipeEntry> recipes, const MatrixView& residual);
   void attention(const LayerWeights& layer, const RowBatch& batch, const kernels::KvPages& pages);
+  void project(const LayerWeights& layer,
+               const RowBatch& batch,
+               const kernels::KvPages& pages,
+               IndexRange rows);
   void mlp(const LayerWeights& layer, std::int64_t num_rows);
   void experts(const LayerWeights& layer, std::int64_t num_rows);
   void reserve_experts();
@@ -79,13 +88,13 @@ class Decoder {
   Workspace residual_;       // fp32 [rows, hidden]
   Workspace delta_;          // fp32 [rows, hidden]: what a half layer adds
   Workspace normed_;         // activation dtype [rows, hidden]
-  Workspace qkv_;            // fp32 [rows, (nq + 2 nkv) D]
+  Workspace qkv_;            // fp32 [group, (nq + 2 nkv) D]
   Workspace q_;              // activation dtype [rows, nq D]
   Workspace k_;              // cache dtype [rows, nkv D]
   Workspace v_;              // cache dtype [rows, nkv D]
   Workspace attention_;      // activation dtype [rows, nq D, padded]; padding stays zero
-  Workspace gate_up_;        // fp32 [rows, 2 I]
-  Workspace product_;        // activation dtype [rows, I]
+  Workspace gate_up_;        // fp32 [group, 2 I]
+  Workspace product_;        // activation dtype [group, I]
   Workspace router_logits_;  // fp32 [rows, experts]
   kernels::Buffer expert_workspace_;
   std::vector<std::int32_t> chosen_;   // [rows, experts per token]

@@ -44,11 +44,10 @@ std::unique_ptr<LoadedModel> load_model(const ModelExecutorOptions& options,
   auto model = std::make_unique<LoadedModel>();
   model->spec = read_model_spec(options.model_dir);
   model->shard = shard_of(model->spec, rank, tp);
-  kernels::BackendOptions backend;
-  backend.num_threads = options.num_threads;
-  backend.cpus = options.cpus;
-  backend.instruction_set = options.instruction_set;
-  model->backend = kernels::create_backend(options.backend, backend);
+  model->backend =
+      kernels::create_backend(options.backend, {.num_threads = options.num_threads,
+                                                .cpus = options.cpus,
+                                                .instruction_set = options.instruction_set});
   const std::unique_ptr<TensorSource> source = open_source(options, model->spec);
   model->weights =
       load_weights(model->spec, model->shard, *source, *model->backend, options.on_load_progress);

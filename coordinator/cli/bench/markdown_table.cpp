@@ -57,9 +57,10 @@ std::string MarkdownTable::text() const {
 
 std::string number_text(double value) {
   const double size = std::abs(value);
-  const int decimals = size >= 100.0 ? 0 : size >= 10.0 ? 1 : size >= 1.0 || size == 0.0 ? 2 : 3;
+  const bool is_whole = size == std::floor(size);
+  const int decimals = is_whole || size >= 100.0 ? 0 : size >= 10.0 ? 1 : size >= 1.0 ? 2 : 3;
   std::ostringstream out;
-  out << std::fixed << std::setprecision(size == 0.0 ? 0 : decimals) << value;
+  out << std::fixed << std::setprecision(decimals) << value;
   return out.str();
 }
 

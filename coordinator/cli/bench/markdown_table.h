@@ -22,7 +22,8 @@ class MarkdownTable {
   std::vector<std::vector<std::string>> rows_;
 };
 
-/// Four significant digits or less, without exponent: "0.123", "12.3", "1234".
+/// About three significant digits, without exponent: "0.123", "12.3", "1234"; whole numbers as
+/// such.
 std::string number_text(double value);
 
 }  // namespace tessera

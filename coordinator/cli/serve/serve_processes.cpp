@@ -103,7 +103,7 @@ void ServeProcesses::start_job(const SupervisorAction& action) {
   auto job = std::make_unique<Child>();
   job->source = "replica " + std::to_string(action.slot);
   job->job_id = action.job_id;
-  report_.line(job->source, detail::concat("starting ", config_.tp, " rank(s), job ", job->job_id));
+  report_.line(job->source, "starting " + count_text(config_.tp, "rank") + ", job " + job->job_id);
   job->process = std::make_unique<ChildProcess>(
       job_command(config_, programs_, token_, action.job_id, control_endpoint_, action.slot));
   jobs_[static_cast<std::size_t>(action.slot)] = std::move(job);
@@ -151,7 +151,7 @@ void ServeProcesses::reap() {
 }
 
 void ServeProcesses::pass_output_on(Child& child) {
-  const auto on_line = [&](const std::string& line) { report_.line(child.source, line); };
+  const auto on_line = [&](const std::string& line) { report_.pass_on(child.source, line); };
   std::array<char, 16384> buffer;
   while (child.output_is_open) {
     const ssize_t size = read(child.process->output(), buffer.data(), buffer.size());

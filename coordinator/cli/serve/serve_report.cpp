@@ -1,5 +1,7 @@
 #include "coordinator/cli/serve/serve_report.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <csignal>
 #include <cstring>
@@ -19,16 +21,23 @@ constexpr std::size_t kSourceWidth = 11;
 }  // namespace
 
 std::string ServeReport::painted(std::string_view code, std::string_view text) const {
-  if (!colours_) return std::string(text);
+  if (style_ != ReportStyle::kColours) return std::string(text);
   std::ostringstream out;
   out << "\x1b[" << code << "m" << text << "\x1b[0m";
   return out.str();
 }
 
 void ServeReport::line(std::string_view source, std::string_view text) {
+  if (style_ == ReportStyle::kJson) return spdlog::info("{}: {}", source, text);
   std::string label(source);
   label.resize(std::max(kSourceWidth, label.size()), ' ');
   out_ << painted(kDim, label + " |") << " " << text << "\n" << std::flush;
+}
+
+void ServeReport::pass_on(std::string_view source, std::string_view text) {
+  const bool is_json_line = style_ == ReportStyle::kJson && text.starts_with('{');
+  if (!is_json_line) return line(source, text);  // mpirun does not speak JSON
+  out_ << text << "\n" << std::flush;
 }
 
 void ServeReport::ready(const ServerConfig& config,
@@ -36,6 +45,9 @@ void ServeReport::ready(const ServerConfig& config,
                         std::chrono::nanoseconds since_start) {
   const std::string url = local_url(config.host, http_port);
   const std::string name = served_name(config);
+  if (style_ == ReportStyle::kJson) {
+    return spdlog::info("{} is ready at {} after {}", name, url, seconds_text(since_start));
+  }
   const std::string authorization =
       config.api_key_file.empty() ? "" : " -H 'Authorization: Bearer KEY'";
   out_ << "\n"
@@ -53,6 +65,7 @@ void ServeReport::ready(const ServerConfig& config,
 void ServeReport::failure(const std::string& what,
                           const std::deque<std::string>& last_lines,
                           const std::string& advice) {
+  if (style_ == ReportStyle::kJson) return spdlog::error("{}. What to do: {}", what, advice);
   out_ << "\n" << painted(kRed, "tessera serve: " + what) << "\n";
   if (!last_lines.empty()) out_ << "Its last lines:\n";
   for (const std::string& line : last_lines) out_ << "  " << line << "\n";
@@ -100,6 +113,10 @@ std::string exit_advice(int exit_code) {
              "--max-step-rows; `tessera check-config` prints what each rank needs.";
     default: return "this should not happen; please report it with the lines above.";
   }
+}
+
+std::string count_text(std::int64_t count, const std::string& noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
 std::string seconds_text(std::chrono::nanoseconds duration) {

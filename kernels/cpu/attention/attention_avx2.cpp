@@ -159,11 +159,11 @@ struct Avx2 {
   }
 
   static void pack_keys(const KeyTile& tile,
-                        const KeyTile* /*following*/,
+                        std::int32_t group,
                         std::int32_t head_dim,
                         float* out) {
-    for (std::int32_t key = tile.first_group * kGroupKeys; key < tile.end_group * kGroupKeys;
-         key += 8) {
+    const std::int32_t end = (group + 1) * kGroupKeys;
+    for (std::int32_t key = group * kGroupKeys; key < end; key += 8) {
       const std::uint16_t* const* k = tile.k.data() + key;
       std::int32_t d = 0;
       for (; d + 8 <= head_dim; d += 8) transpose_keys(k, d, out + d * kTileKeys + key);
@@ -174,12 +174,11 @@ struct Avx2 {
   }
 
   static void pack_values(const KeyTile& tile,
-                          const KeyTile* /*following*/,
+                          std::int32_t group,
                           std::int32_t head_dim,
                           std::int64_t stride,
                           float* out) {
-    for (std::int32_t key = tile.first_group * kGroupKeys; key < tile.end_group * kGroupKeys;
-         ++key) {
+    for (std::int32_t key = group * kGroupKeys; key < (group + 1) * kGroupKeys; ++key) {
       const std::uint16_t* const v = tile.v[static_cast<std::size_t>(key)];
       float* const row = out + key * stride;
       std::int32_t d = 0;

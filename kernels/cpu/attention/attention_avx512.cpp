@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/attention/attention_part.h"
+#include "kernels/cpu/attention/avx512_tiles.h"
 #include "kernels/cpu/attention/cpu_attention.h"
 
 namespace tessera::kernels {
@@ -10,7 +11,6 @@ namespace {
 
 constexpr float kLog2E = 1.44269504F;
 constexpr int kVectors = kTileKeys / 16;  // of scores of one query
-constexpr int kPairs = kTileKeys / 2;     // of keys
 
 // 2^x, relative error below 6e-7, 2^0 = 1 exactly; 0 in lanes outside `mask`. Minimax over
 // [-1/2, 1/2] with the constant term fixed.
@@ -26,102 +26,6 @@ inline __m512 exp2_of(__mmask16 mask, __m512 x) {
   return _mm512_maskz_scalef_ps(mask, sum, whole);
 }
 
-inline __m512bh pair_of(const std::uint16_t* pair) {
-  std::int32_t bits;
-  __builtin_memcpy(&bits, pair, 4);
-  return (__m512bh)_mm512_set1_epi32(bits);
-}
-
-inline __m512bh load_pairs(const std::uint16_t* pairs) {
-  return (__m512bh)_mm512_load_si512(pairs);
-}
-
-// scores[r][16 n + j] = q_r . k_(16 n + j), pairs of dimensions in ascending order.
-// keys: [head_dim / 2][kTileKeys] pairs, from the first group on.
-template <int R, int N>
-void score_tile(const std::uint16_t* queries,
-                std::int32_t head_dim,
-                const std::uint16_t* keys,
-                float* scores) {
-  __m512 sums[R][N];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) sums[r][n] = _mm512_setzero_ps();
-  }
-  for (std::int32_t d = 0; d < head_dim; d += 2, keys += 2 * kTileKeys) {
-    __m512bh k[N];
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) k[n] = load_pairs(keys + 32 * n);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512bh q = pair_of(queries + r * head_dim + d);
-#pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) sums[r][n] = _mm512_dpbf16_ps(sums[r][n], q, k[n]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) _mm512_store_ps(scores + r * kTileKeys + 16 * n, sums[r][n]);
-  }
-}
-
-// outputs[r][16 n + j] = outputs[r][16 n + j] rescale[r] + sum over pairs of keys, ascending.
-// weights: [R][2 kTileKeys] bf16 of which the first half is used; values: [kPairs][stride] pairs.
-template <int R, int N>
-void add_value_tile(const KeyTile& tile,
-                    const std::uint16_t* weights,
-                    const float* rescale,
-                    const std::uint16_t* values,
-                    std::int64_t stride,
-                    float* outputs) {
-  __m512 sums[R][N];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    const __m512 factor = _mm512_set1_ps(rescale[r]);
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) {
-      sums[r][n] = _mm512_mul_ps(_mm512_load_ps(outputs + r * stride + 16 * n), factor);
-    }
-  }
-  const std::int32_t end = tile.end_group * kGroupKeys / 2;
-  for (std::int32_t pair = tile.first_group * kGroupKeys / 2; pair < end; ++pair) {
-    __m512bh v[N];
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) v[n] = load_pairs(values + 2 * (pair * stride + 16 * n));
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512bh p = pair_of(weights + r * 2 * kTileKeys + 2 * pair);
-#pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) sums[r][n] = _mm512_dpbf16_ps(sums[r][n], p, v[n]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) _mm512_store_ps(outputs + r * stride + 16 * n, sums[r][n]);
-  }
-}
-
-using ScoreTile = decltype(&score_tile<1, 1>);
-using AddValueTile = decltype(&add_value_tile<1, 1>);
-
-constexpr ScoreTile kScoreTiles[6][4] = {
-    {&score_tile<1, 1>, &score_tile<1, 2>, &score_tile<1, 3>, &score_tile<1, 4>},
-    {&score_tile<2, 1>, &score_tile<2, 2>, &score_tile<2, 3>, &score_tile<2, 4>},
-    {&score_tile<3, 1>, &score_tile<3, 2>, &score_tile<3, 3>, &score_tile<3, 4>},
-    {&score_tile<4, 1>, &score_tile<4, 2>, &score_tile<4, 3>, &score_tile<4, 4>},
-    {&score_tile<5, 1>, &score_tile<5, 2>, &score_tile<5, 3>, &score_tile<5, 4>},
-    {&score_tile<6, 1>, &score_tile<6, 2>, &score_tile<6, 3>, &score_tile<6, 4>}};
-constexpr AddValueTile kAddValueTiles[6][4] = {
-    {&add_value_tile<1, 1>, &add_value_tile<1, 2>, &add_value_tile<1, 3>, &add_value_tile<1, 4>},
-    {&add_value_tile<2, 1>, &add_value_tile<2, 2>, &add_value_tile<2, 3>, &add_value_tile<2, 4>},
-    {&add_value_tile<3, 1>, &add_value_tile<3, 2>, &add_value_tile<3, 3>, &add_value_tile<3, 4>},
-    {&add_value_tile<4, 1>, &add_value_tile<4, 2>, &add_value_tile<4, 3>, &add_value_tile<4, 4>},
-    {&add_value_tile<5, 1>, &add_value_tile<5, 2>, &add_value_tile<5, 3>, &add_value_tile<5, 4>},
-    {&add_value_tile<6, 1>, &add_value_tile<6, 2>, &add_value_tile<6, 3>, &add_value_tile<6, 4>}};
-
 // Lanes [0, count) of 16.
 inline __mmask16 first_lanes(std::int32_t count) {
   return static_cast<__mmask16>(count >= 16 ? 0xFFFFU : (1U << count) - 1U);
@@ -129,20 +33,19 @@ inline __mmask16 first_lanes(std::int32_t count) {
 
 // Four pairs of dimensions of 16 keys -> four vectors of one pair of each key. Loading a quarter
 // vector of every fourth key leaves two rounds of shuffles of the four of a full transpose.
+template <typename Load>
 inline void transpose_keys(const std::uint16_t* const* k,
                            std::int32_t d,
-                           __mmask8 pairs,
-                           std::uint16_t* out) {
+                           const Load& load,
+                           std::uint16_t* out,
+                           std::int32_t pairs) {
   __m512 quarters[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    const auto load = [&](int key) {
-      return _mm_castsi128_ps(_mm_maskz_loadu_epi32(pairs, k[key] + d));
-    };
-    __m512 rows = _mm512_castps128_ps512(load(i));
-    rows = _mm512_insertf32x4(rows, load(i + 4), 1);
-    rows = _mm512_insertf32x4(rows, load(i + 8), 2);
-    quarters[i] = _mm512_insertf32x4(rows, load(i + 12), 3);
+    __m512 rows = _mm512_castps128_ps512(load(k[i] + d));
+    rows = _mm512_insertf32x4(rows, load(k[i + 4] + d), 1);
+    rows = _mm512_insertf32x4(rows, load(k[i + 8] + d), 2);
+    quarters[i] = _mm512_insertf32x4(rows, load(k[i + 12] + d), 3);
   }
   const __m512d low01 = _mm512_castps_pd(_mm512_unpacklo_ps(quarters[0], quarters[1]));
   const __m512d high01 = _mm512_castps_pd(_mm512_unpackhi_ps(quarters[0], quarters[1]));
@@ -153,7 +56,7 @@ inline void transpose_keys(const std::uint16_t* const* k,
                               _mm512_unpackhi_pd(high01, high23)};
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    if ((pairs >> i & 1) != 0) _mm512_store_pd(out + 2 * kTileKeys * i, columns[i]);
+    if (i < pairs) _mm512_store_pd(out + 2 * kTileKeys * i, columns[i]);
   }
 }
 
@@ -166,41 +69,35 @@ struct Avx512 {
   }
 
   static void pack_keys(const KeyTile& tile,
-                        const KeyTile* following,
+                        std::int32_t group,
                         std::int32_t head_dim,
                         std::uint16_t* out) {
-    for (std::int32_t group = tile.first_group; group < tile.end_group; ++group) {
-      const std::uint16_t* const* k = tile.k.data() + group * kGroupKeys;
-      for (std::int32_t d = 0; d < head_dim; d += 8) {
-        if (following != nullptr) prefetch(following->k.data() + group * kGroupKeys, d);
-        const auto pairs = static_cast<__mmask8>(first_lanes((head_dim - d) / 2) & 0xFU);
-        transpose_keys(k, d, pairs, out + d * kTileKeys + 2 * kGroupKeys * group);
-      }
-    }
+    const std::uint16_t* const* k = tile.k.data() + group * kGroupKeys;
+    out += 2 * kGroupKeys * group;
+    std::int32_t d = 0;
+    for (; d + 8 <= head_dim; d += 8) transpose_keys(k, d, load_four_pairs, out + d * kTileKeys, 4);
+    if (d == head_dim) return;
+    const std::int32_t pairs = (head_dim - d) / 2;
+    const auto load = [&](const std::uint16_t* x) {
+      return _mm_castsi128_ps(_mm_maskz_loadu_epi32(static_cast<__mmask8>(first_lanes(pairs)), x));
+    };
+    transpose_keys(k, d, load, out + d * kTileKeys, pairs);
   }
 
-  // Four of the 16 keys at a time, so that the steps d of a cache line bring all.
-  static void prefetch(const std::uint16_t* const* keys, std::int32_t d) {
-    const std::int32_t line = d / 32 * 32;
-    const std::int32_t first = (d - line) / 8 * 4;
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) _mm_prefetch(keys[first + i] + line, _MM_HINT_T1);
+  static __m128 load_four_pairs(const std::uint16_t* x) {
+    return _mm_loadu_ps(reinterpret_cast<const float*>(x));
   }
 
   static void pack_values(const KeyTile& tile,
-                          const KeyTile* following,
+                          std::int32_t group,
                           std::int32_t head_dim,
                           std::int64_t stride,
                           std::uint16_t* out) {
-    const std::int32_t end = tile.end_group * kGroupKeys;
-    for (std::int32_t key = tile.first_group * kGroupKeys; key < end; key += 2) {
+    const std::int32_t end = (group + 1) * kGroupKeys;
+    for (std::int32_t key = group * kGroupKeys; key < end; key += 2) {
       const auto i = static_cast<std::size_t>(key);
       std::uint16_t* const row = out + key * stride;
       for (std::int32_t d = 0; d < head_dim; d += 32) {
-        if (following != nullptr) {
-          _mm_prefetch(following->v[i] + d, _MM_HINT_T1);
-          _mm_prefetch(following->v[i + 1] + d, _MM_HINT_T1);
-        }
         interleave(tile.v[i] + d, tile.v[i + 1] + d, head_dim - d, stride - d, row + 2 * d);
       }
     }

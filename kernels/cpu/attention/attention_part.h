@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/attention/attention_scratch.h"
+#include "kernels/cpu/attention/key_prefetch.h"
 #include "kernels/cpu/attention/key_tiles.h"
 #include "kernels/cpu/attention/row_tiles.h"
 
@@ -38,26 +39,27 @@ class AttentionPart {
         keys_(reinterpret_cast<typename Isa::Element*>(scratch_.keys)),
         values_(reinterpret_cast<typename Isa::Element*>(scratch_.values)) {}
 
+  // The following tile, of the next rows at the end of a row tile, is known while one is computed,
+  // so that its K and V can be on their way.
   void run(std::int32_t part, std::int32_t num_parts) {
-    RowTiles tiles(args_, part, num_parts);
-    while (tiles.next(rows_)) attend();
+    KeyTiles tiles(args_, part, num_parts);
+    KeyTile* tile = &tiles_[0];
+    KeyTile* following = &tiles_[1];
+    bool more = tiles.next(*tile);
+    while (more) {
+      more = tiles.next(*following);
+      if (tile->starts_rows) begin(tile->rows);
+      if (tile->first_group < tile->end_group) {
+        add_tile(*tile, more && following->end_group > 0 ? following : nullptr);
+      }
+      if (!more || following->starts_rows) finish();
+      KeyTile* const done = tile;
+      tile = following;
+      following = done;
+    }
   }
 
  private:
-  void attend() {
-    begin();
-    KeyTiles keys(args_, rows_);
-    KeyTile* tile = &tiles_[0];
-    KeyTile* following = &tiles_[1];
-    bool more = keys.next(*tile);
-    while (more) {
-      more = keys.next(*following);
-      add_tile(*tile, more ? following : nullptr);
-      std::swap(tile, following);
-    }
-    finish();
-  }
-
   std::int32_t num_queries() const { return rows_.num_rows * group_; }
 
   template <typename View>
@@ -69,7 +71,8 @@ class AttentionPart {
            head * head_dim_;
   }
 
-  void begin() {
+  void begin(const RowTile& rows) {
+    rows_ = rows;
     std::int64_t m = 0;
     for (std::int32_t row = 0; row < rows_.num_rows; ++row) {
       for (std::int32_t index = 0; index < group_; ++index, ++m) {
@@ -82,26 +85,36 @@ class AttentionPart {
   }
 
   void add_tile(const KeyTile& tile, const KeyTile* following) {
-    Isa::pack_keys(tile, following, head_dim_, keys_);
-    Isa::pack_values(tile, following, head_dim_, scratch_.value_stride, values_);
+    // Equal register tiles: a single left-over query would wait for the latency of its sums.
+    const std::int32_t count = num_queries();
+    const std::int32_t steps = (count + Isa::kMaxQueries - 1) / Isa::kMaxQueries;
+    KeyPrefetch prefetch(following, head_dim_, tile.end_group - tile.first_group + 3 * steps);
+    for (std::int32_t group = tile.first_group; group < tile.end_group; ++group) {
+      prefetch.next();
+      Isa::pack_keys(tile, group, head_dim_, keys_);
+      Isa::pack_values(tile, group, head_dim_, scratch_.value_stride, values_);
+    }
     std::uint64_t* sees = scratch_.sees;
     for (std::int32_t row = 0; row < rows_.num_rows; ++row) {
       sees = std::fill_n(sees, group_, tile.sees[static_cast<std::size_t>(row)]);
     }
-    // Equal register tiles: a single left-over query would wait for the latency of its sums.
-    const std::int32_t count = num_queries();
-    const std::int32_t steps = (count + Isa::kMaxQueries - 1) / Isa::kMaxQueries;
     for (std::int32_t step = 0; step < steps; ++step) {
       const std::int32_t first = count * step / steps;
-      add_queries(tile, first, count * (step + 1) / steps - first);
+      add_queries(tile, first, count * (step + 1) / steps - first, prefetch);
     }
   }
 
-  void add_queries(const KeyTile& tile, std::int64_t first, std::int32_t count) {
+  void add_queries(const KeyTile& tile,
+                   std::int64_t first,
+                   std::int32_t count,
+                   KeyPrefetch& prefetch) {
     const std::int64_t stride = scratch_.value_stride;
+    prefetch.next();
     Isa::score(count, tile, queries_ + first * head_dim_, head_dim_, keys_, scores_);
+    prefetch.next();
     Isa::advance(count, scratch_.sees + first, args_.scale, scores_, scratch_.tops + first,
                  scratch_.totals + 16 * first, rescale_);
+    prefetch.next();
     Isa::add_values(count, tile, scores_, rescale_, values_, stride,
                     scratch_.outputs + first * stride);
   }

@@ -109,11 +109,17 @@ TEST(ServeCommandsTest, ReplicasShareOutTheCpus) {
 
 TEST(ServeReportTest, WritesColoursForTerminalsOnly) {
   std::ostringstream plain;
-  ServeReport(plain, /*colours=*/false).line("serve", "text");
+  ServeReport(plain, ReportStyle::kPlain).line("serve", "text");
   EXPECT_EQ(plain.str(), "serve       | text\n");
   std::ostringstream coloured;
-  ServeReport(coloured, /*colours=*/true).line("serve", "text");
+  ServeReport(coloured, ReportStyle::kColours).line("serve", "text");
   EXPECT_THAT(coloured.str(), HasSubstr("\x1b["));
+}
+
+TEST(ServeReportTest, JsonLinesOfChildrenPassUnchanged) {
+  std::ostringstream out;
+  ServeReport(out, ReportStyle::kJson).pass_on("replica 0", R"({"message":"hello"})");
+  EXPECT_EQ(out.str(), "{\"message\":\"hello\"}\n");
 }
 
 TEST(ServeReportTest, NamesAddressesThatAClientCanUse) {

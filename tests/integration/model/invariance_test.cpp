@@ -34,8 +34,8 @@ struct Setup {
 std::vector<Setup> setups() {
   std::vector<Setup> setups;
   for (const kernels::BackendCase& backend : kernels::backend_cases()) {
-    // QK-norm; biases and shifted rows; padded intermediate dimension
-    for (const char* model : {"sdar", "dream", "llada"}) {
+    // QK-norm; biases and shifted rows; padded intermediate dimension; groups of experts
+    for (const char* model : {"sdar", "dream", "llada", "sdar_moe"}) {
       // fp64 loops are slow, and what is promised is promised for `cpu`
       if (backend.backend == "reference" && model != std::string("sdar")) continue;
       setups.push_back({backend, model});
@@ -116,7 +116,8 @@ class InvarianceTest : public ::testing::TestWithParam<Setup> {
     model_dir_ = fixtures_dir() / GetParam().model / "bf16";
     spec_ = read_model_spec(model_dir_);
     ModelFacts facts = facts_of(spec_);
-    facts.block_size.reset();  // a strategy may take any
+    facts.block_size.reset();  // random weights take any block and any strategy
+    facts.attention.reset();
     requests_ = RandomTraffic(facts, /*seed=*/23).requests(kNumRequests);
     static std::map<std::string, std::map<RequestId, ServedSequence>> all_alone;
     auto& alone = all_alone[name_of(GetParam().backend) + model_dir_];  // the same for every test

@@ -60,7 +60,9 @@ ServerUrl await_ready(JobProcess& job) {
 HttpCall chat(const ServerUrl& server, int max_tokens, bool stream) {
   const std::string body =
       R"({"model":"default","messages":[{"role":"user","content":"Tom has 3 apples."}],)"
-      R"("temperature":0,"ignore_eos":true,"max_tokens":)" +
+      R"("temperature":0,"ignore_eos":true,)"
+      // A token a step, so that a request lasts for thousands of steps if it may.
+      R"("decoding":{"block_size":4,"buffer_size":1,"accept_threshold":1},"max_tokens":)" +
       std::to_string(max_tokens) + R"(,"stream":)" + (stream ? "true}" : "false}");
   return {server, "/v1/chat/completions", "", body, std::chrono::seconds(60)};
 }
@@ -93,9 +95,9 @@ TEST(OneJobTest, AKilledRankEndsTheJobAndItsRequestsWith503) {
   JobProcess job(kLauncher + Words{"--tp", "2", ":"} + ranks(2));
   const ServerUrl server = await_ready(job);
   auto answer = std::async(std::launch::async,
-                           [&] { return blocking_http_request(chat(server, 900, false)); });
+                           [&] { return blocking_http_request(chat(server, 3500, false)); });
   await_answer(server, "/metrics", [](const HttpAnswer& metrics) {
-    return metrics.body.find("\ntessera_requests_running 1") != std::string::npos;
+    return metrics.body.find("\ntessera_requests_running{replica=\"0\"} 1") != std::string::npos;
   });
   kill(job.processes().at(2), SIGKILL);
   const HttpAnswer lost = answer.get();

@@ -10,7 +10,7 @@ int main(int argc, char** argv) {
     const tessera::ServePrograms programs{argv[2], argv[1]};
     const auto config =
         tessera::read_config(tessera::Program::kServe, argc - 2, argv + 2, std::cout);
-    tessera::ServeReport report(std::cout, /*colours=*/false);
+    tessera::ServeReport report(std::cout, tessera::ReportStyle::kPlain);
     return tessera::ServeProcesses(config.value(), programs, report).run();
   } catch (const tessera::Error& error) {
     std::cerr << error.what() << "\n";

@@ -1,0 +1,126 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "kernels/backend_registry.h"
+#include "tests/worker/support/fixture.h"
+#include "worker/runtime/loaded_model.h"
+#include "worker/runtime/model_runner.h"
+
+namespace {
+
+std::atomic<std::int64_t> num_allocations = 0;
+
+void* counted(std::size_t size) {
+  ++num_allocations;
+  void* memory = std::malloc(size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+// This executable counts what its steps allocate.
+void* operator new(std::size_t size) {
+  return counted(size);
+}
+void* operator new[](std::size_t size) {
+  return counted(size);
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+
+namespace tessera {
+namespace {
+
+constexpr std::int32_t kSequences = 3;
+
+// One rank alone: the communicator that serves one rank in production does nothing at all.
+class SilentCommunicator final : public Communicator {
+ public:
+  std::int32_t rank() const override { return 0; }
+  std::int32_t size() const override { return 1; }
+  void all_reduce_tree(std::span<float>) override {}
+  void all_reduce_sum(std::span<std::uint64_t>) override {}
+  void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
+    std::copy(mine.begin(), mine.end(), all.begin());
+  }
+  void broadcast(std::span<std::byte>, std::int32_t) override {}
+  void barrier() override {}
+};
+
+StepPlan plan_of(std::int32_t num_sequences) {
+  StepPlan plan;
+  for (std::int32_t i = 0; i < num_sequences; ++i) {
+    const auto request = static_cast<RequestId>(i) + 1;
+    plan.page_table_deltas.push_back({request, 0, {2 * i, 2 * i + 1}});
+    Span span;
+    span.tokens.assign(12, 5);
+    span.mask_block = 4;
+    span.stores = {{0, 4}};
+    span.recipes.push_back({8, {}});
+    span.recipes[0].recipe.num_ids = 1;
+    for (Position p = 8; p < 12; ++p) {
+      Measure measure;
+      measure.row = measure.position = p;
+      if (p % 2 == 0) {
+        measure.kind = MeasureKind::kSampled;
+        measure.temperature = 1.0F;
+        measure.top_p = 0.9F;
+      }
+      span.measures.push_back(measure);
+    }
+    plan.spans.push_back({request, span});
+  }
+  return plan;
+}
+
+class StepAllocationTest : public ::testing::TestWithParam<std::string_view> {};
+
+INSTANTIATE_TEST_SUITE_P(Backends,
+                         StepAllocationTest,
+                         ::testing::ValuesIn(kernels::backend_names()));
+
+TEST_P(StepAllocationTest, AStepAllocatesItsResultAndNothingElse) {
+  ModelExecutorOptions options;
+  options.model_dir = fixtures_dir() / "sdar" / "f32";
+  options.backend = GetParam();
+  options.num_threads = 2;
+  const auto model = load_model(options, 0, 1);
+  SilentCommunicator communicator;
+  ModelRunner runner(model->spec, model->shard, model->weights, *model->backend, communicator,
+                     {.page_size = 8,
+                      .num_pages = 2 * kSequences,
+                      .max_step_rows = 64,
+                      .max_model_len = 32,
+                      .max_sequences = kSequences});
+  const StepPlan small = plan_of(1);
+  const StepPlan large = plan_of(kSequences);
+  runner.run(small);  // whatever is made on first use; buffers must not grow with a larger step
+  for (const StepPlan* plan : {&large, &small, &large}) {
+    // The request ids of the plan are known after its first run.
+    const std::int64_t known = num_allocations;
+    runner.run(*plan);
+    const std::int64_t first = num_allocations - known;
+    runner.run(*plan);
+    const std::int64_t second = num_allocations - known - first;
+    const auto result = static_cast<std::int64_t>(1 + plan->spans.size());  // vectors of SpanResult
+    EXPECT_LE(first, result + kSequences) << "nodes of the table of requests";
+    EXPECT_EQ(second, result);
+  }
+}
+
+}  // namespace
+}  // namespace tessera
