@@ -1,5 +1,6 @@
 // Block attention of the CPU kernels against the limits of the machine, measured in the same run.
 //
+// Times are CPU time of the slower thread (thread_group.h), the counters are of the median call.
 // Columns: GFLOP/s (4 head_dim per query and visible key), GB/s (K and V of the cache, read once),
 // floor_us (the greater of operations / peak and bytes / bandwidth) and ratio = floor / time.
 // K/V is cold: the pages rotate through more memory than the caches hold.
@@ -7,7 +8,6 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <random>
@@ -129,16 +129,18 @@ void run_case(benchmark::State& state,
       kernels::attention_scratch_bytes(kKvHeads * c.group, kKvHeads, c.head_dim);
   const Buffer scratch(bytes * threads.size());
   const auto kernel = c.avx512 ? &kernels::block_attention_avx512 : &kernels::block_attention_avx2;
-  const auto start = std::chrono::steady_clock::now();
+  std::vector<double> times;
   for (auto _ : state) {
     const AttentionArgs& args = calls.next();
-    threads.run([&](std::int32_t i) {
+    times.push_back(threads.run([&](std::int32_t i) {
       kernel(args, i, threads.size(),
              {scratch.as<std::byte>() + i * bytes, static_cast<std::size_t>(bytes)});
-    });
+    }));
+    state.SetIterationTime(times.back());
   }
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  const double seconds = elapsed.count() / static_cast<double>(state.iterations());
+  const auto median = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), median, times.end());
+  const double seconds = *median;
   const double rows = c.num_requests * c.num_rows;
   const double keys = c.cache_len + c.num_rows;
   const double flops = rows * keys * 4.0 * c.head_dim * c.group * kKvHeads;
@@ -192,8 +194,8 @@ int run(int argc, char** argv) {
     benchmark::RegisterBenchmark(
         name_of(c, threads.size()).c_str(),
         [&, c](benchmark::State& state) { run_case(state, c, threads, limits, memory); })
-        ->UseRealTime()
-        ->MinTime(0.1)
+        ->UseManualTime()
+        ->MinTime(0.05)
         ->Unit(benchmark::kMicrosecond);
   }
   benchmark::RunSpecifiedBenchmarks();

@@ -2,6 +2,9 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <time.h>
+
+#include <algorithm>
 
 #include "common/base/error.h"
 
@@ -15,9 +18,23 @@ void pin(std::int32_t cpu) {
   TESSERA_REQUIRE(pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0, "no CPU ", cpu);
 }
 
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// Seconds of CPU time that the task took on this thread.
+double time_of(const std::function<void(std::int32_t)>& task, std::int32_t i) {
+  const double start = cpu_seconds();
+  task(i);
+  return cpu_seconds() - start;
+}
+
 }  // namespace
 
-ThreadGroup::ThreadGroup(std::int32_t num_threads) {
+ThreadGroup::ThreadGroup(std::int32_t num_threads)
+    : seconds_(static_cast<std::size_t>(num_threads)) {
   pin(0);
   for (std::int32_t i = 1; i < num_threads; ++i) {
     threads_.emplace_back([this, i] {
@@ -25,7 +42,7 @@ ThreadGroup::ThreadGroup(std::int32_t num_threads) {
       for (std::uint64_t seen = 0;; ++seen) {
         while (round_.load(std::memory_order_acquire) == seen) __builtin_ia32_pause();
         if (task_ == nullptr) return;
-        (*task_)(i);
+        seconds_[static_cast<std::size_t>(i)] = time_of(*task_, i);
         num_running_.fetch_sub(1, std::memory_order_release);
       }
     });
@@ -38,12 +55,13 @@ ThreadGroup::~ThreadGroup() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void ThreadGroup::run(const std::function<void(std::int32_t)>& task) {
+double ThreadGroup::run(const std::function<void(std::int32_t)>& task) {
   task_ = &task;
   num_running_.store(size() - 1, std::memory_order_relaxed);
   round_.fetch_add(1, std::memory_order_release);
-  task(0);
+  seconds_[0] = time_of(task, 0);
   while (num_running_.load(std::memory_order_acquire) != 0) __builtin_ia32_pause();
+  return *std::max_element(seconds_.begin(), seconds_.end());
 }
 
 }  // namespace tessera::benchmarks

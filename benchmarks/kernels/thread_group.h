@@ -19,13 +19,16 @@ class ThreadGroup {
 
   std::int32_t size() const { return static_cast<std::int32_t>(threads_.size()) + 1; }
 
-  /// Runs task(i) on thread i of all; returns when all are done.
-  void run(const std::function<void(std::int32_t)>& task);
+  /// Runs task(i) on thread i of all.
+  /// @return  seconds of CPU time of the thread that needed most: what the call takes when nobody
+  ///          else uses the machine, also when somebody does
+  double run(const std::function<void(std::int32_t)>& task);
 
  private:
   const std::function<void(std::int32_t)>* task_ = nullptr;  // null: end
   std::atomic<std::uint64_t> round_ = 0;
   std::atomic<std::int32_t> num_running_ = 0;
+  std::vector<double> seconds_;  // of each thread
   std::vector<std::thread> threads_;
 };
 
