@@ -79,11 +79,13 @@ void report(benchmark::State& state, const KernelSuite& suite, const Cost& cost)
   const double by_flops = cost.flops / suite.flops();
   const double by_bytes = cost.bytes / suite.limits.read_bytes;
   const double floor = std::max(by_flops, by_bytes);
-  state.counters["GFLOP/s"] = Counter(cost.flops * 1e-9, kRate);
+  if (cost.flops > 0.0) {  // a zero would make the statistics of repetitions NaN
+    state.counters["GFLOP/s"] = Counter(cost.flops * 1e-9, kRate);
+    state.counters["of_peak"] = Counter(by_flops, kRate);
+  }
   state.counters["GB/s"] = Counter(cost.bytes * 1e-9, kRate);
   state.counters["floor_us"] = floor * 1e6;
   state.counters["ratio"] = Counter(floor, kRate);
-  state.counters["of_peak"] = Counter(by_flops, kRate);
   state.counters["of_bandwidth"] = Counter(by_bytes, kRate);
 }
 

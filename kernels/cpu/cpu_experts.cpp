@@ -204,13 +204,15 @@ void CpuExperts::multiply_out(std::int64_t panel, std::int32_t part) {
 
 void CpuExperts::add_group(const Group& g, std::int64_t panel, float* sums) {
   alignas(64) std::array<float, kTileRows * kPanelWidth> tile;
+  TileState state;
   const std::int64_t leaf_pairs = g.down->shape().cols / num_leaves_ / 2;
   constexpr std::int64_t kFetchAhead = 16 << 10;
   for (std::int64_t first = 0; first < g.num_slots; first += kTileRows) {
     TileArgs args;
     args.a_stride_bytes = widest_ * 2;
     args.rows = std::min(kTileRows, g.num_slots - first);
-    args.leaf_pairs = leaf_pairs;
+    args.num_pairs = leaf_pairs;
+    args.state = &state;
     args.c = tile.data();
     args.c_stride = kPanelWidth;
     args.width = g.down->width(panel);

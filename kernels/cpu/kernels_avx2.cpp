@@ -10,9 +10,15 @@
 namespace tessera::kernels {
 namespace {
 
-constexpr std::int64_t kGroupWidth = 16;  // columns whose sums are in registers: 6 x 2 vectors
-constexpr std::int64_t kStripPairs = 128;
+// Along K at a time: 8 KB of a panel, which the groups of columns find in L1.
+constexpr std::int64_t kStripPairs = 32;
 constexpr std::int64_t kStripCols = 2 * kStripPairs;
+
+// Vectors of a row whose sums are in registers: up to 12, and enough to hide the latency of FMA.
+template <int kRows>
+constexpr int kVectors = kRows == 1   ? 8
+                         : kRows == 2 ? 4
+                                      : 2;
 
 // fp32 of a strip of the activations, so that the inner loop only broadcasts.
 struct WideStrip {
@@ -27,59 +33,76 @@ struct WideStrip {
   }
 };
 
-// Adds the products of a strip to the sums of columns [0, 16): ascending along K.
+// kRows sums of a group of 8 kVectors columns, in registers.
+template <int kRows>
+struct Sums {
+  __m256 x[kRows][kVectors<kRows>];
+
+  void load(const float* sums) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors<kRows>; ++j) {
+        x[r][j] = _mm256_loadu_ps(sums + r * kPanelWidth + 8 * j);
+      }
+    }
+  }
+  void save(float* sums) const {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors<kRows>; ++j) {
+        _mm256_storeu_ps(sums + r * kPanelWidth + 8 * j, x[r][j]);
+      }
+    }
+  }
+
+  // Adds the products of one column of K, whose weights are one half of every 32-bit element.
+  template <bool kOdd>
+  void add_products(const WideStrip& a, std::int64_t pair, const std::byte* weights) {
+    const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xFFFF0000U));
+    __m256 b[kVectors<kRows>];
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors<kRows>; ++j) {
+      const auto bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + 32 * j));
+      b[j] =
+          _mm256_castsi256_ps(kOdd ? _mm256_and_si256(bits, upper) : _mm256_slli_epi32(bits, 16));
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m256 value = _mm256_broadcast_ss(&a.x[r][2 * pair + (kOdd ? 1 : 0)]);
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors<kRows>; ++j) x[r][j] = _mm256_fmadd_ps(value, b[j], x[r][j]);
+    }
+  }
+};
+
+// Adds the products of a strip to the sums of a group of columns: ascending along K.
 template <int kRows>
 void add_strip(const WideStrip& a, const std::byte* weights, std::int64_t num_pairs, float* sums) {
-  const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xFFFF0000U));
-  __m256 x[kRows][2];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    x[r][0] = _mm256_loadu_ps(sums + r * kPanelWidth);
-    x[r][1] = _mm256_loadu_ps(sums + r * kPanelWidth + 8);
-  }
+  Sums<kRows> group;
+  group.load(sums);
   for (std::int64_t pair = 0; pair < num_pairs; ++pair, weights += 4 * kPanelWidth) {
-    const __m256i b0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights));
-    const __m256i b1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights + 32));
-    const __m256 even0 = _mm256_castsi256_ps(_mm256_slli_epi32(b0, 16));
-    const __m256 even1 = _mm256_castsi256_ps(_mm256_slli_epi32(b1, 16));
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const __m256 value = _mm256_broadcast_ss(&a.x[r][2 * pair]);
-      x[r][0] = _mm256_fmadd_ps(value, even0, x[r][0]);
-      x[r][1] = _mm256_fmadd_ps(value, even1, x[r][1]);
-    }
-    const __m256 odd0 = _mm256_castsi256_ps(_mm256_and_si256(b0, upper));
-    const __m256 odd1 = _mm256_castsi256_ps(_mm256_and_si256(b1, upper));
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const __m256 value = _mm256_broadcast_ss(&a.x[r][2 * pair + 1]);
-      x[r][0] = _mm256_fmadd_ps(value, odd0, x[r][0]);
-      x[r][1] = _mm256_fmadd_ps(value, odd1, x[r][1]);
-    }
+    group.template add_products<false>(a, pair, weights);
+    group.template add_products<true>(a, pair, weights);
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    _mm256_storeu_ps(sums + r * kPanelWidth, x[r][0]);
-    _mm256_storeu_ps(sums + r * kPanelWidth + 8, x[r][1]);
-  }
-}
-
-void fetch_ahead(const TileArgs& args) {
-  const std::byte* fetch = args.fetch;
-  for (std::int64_t i = 0; i < args.num_pairs; i += args.pairs_per_fetch, fetch += 256) {
-    for (int line = 0; line < 4; ++line) _mm_prefetch(fetch + 64 * line, _MM_HINT_T1);
-  }
+  group.save(sums);
 }
 
 template <int kRows>
 void product(const TileArgs& args) {
+  constexpr std::int64_t kGroupWidth = 8 * kVectors<kRows>;
   float* sums = args.state->sums;
   if (args.begins_leaf) std::memset(sums, 0, sizeof(TileState::Sums));
-  fetch_ahead(args);
+  const std::byte* fetch = args.fetch;
+  std::int64_t fetched = 0;  // pairs that the fetches so far stand for
   WideStrip strip;
   for (std::int64_t done = 0; done < args.num_pairs; done += kStripPairs) {
     const std::int64_t num_pairs =
         args.num_pairs - done < kStripPairs ? args.num_pairs - done : kStripPairs;
+    for (; fetched < done + num_pairs; fetched += args.pairs_per_fetch, fetch += 256) {
+      for (int line = 0; line < 4; ++line) _mm_prefetch(fetch + 64 * line, _MM_HINT_T1);
+    }
     strip.load(args, done, num_pairs);
     const std::byte* weights = args.weights + done * 4 * kPanelWidth;
     for (std::int64_t column = 0; column < kPanelWidth; column += kGroupWidth) {

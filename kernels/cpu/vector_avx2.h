@@ -31,6 +31,7 @@ struct Avx2 {
     }
   }
   static __m128i load_halves(const std::uint16_t* p, std::int64_t count) {
+    if (count == kLanes) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     __m128i bits = _mm_setzero_si128();
     std::memcpy(&bits, p, static_cast<std::size_t>(count) * 2);
     return bits;
@@ -56,6 +57,7 @@ struct Avx2 {
   }
   static void store_bfloat16(std::uint16_t* p, std::int64_t count, Float x) {
     const __m128i bits = to_bfloat16(x);
+    if (count == kLanes) return _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bits);
     std::memcpy(p, &bits, static_cast<std::size_t>(count) * 2);
   }
   static Float round_bfloat16(Float x) { return widen(to_bfloat16(x)); }

@@ -7,25 +7,30 @@
 
 namespace tessera {
 
-D2f::D2f(const ModelFacts& facts, const StrategyOptions& options, const D2fParity& parity)
-    : decoding_(block_buffer_rules(facts, options, parity.buffer), acceptance_rules(options)),
-      keeps_prompt_mask_(parity.keeps_prompt_mask) {
-  const BlockBufferRules& rules = decoding_.buffer().rules();
-  traits_ = {.block_size = rules.block_size,
-             .max_buffer_rows = rules.block_size * rules.buffer_size,
-             .chunk_quantum = 0,
-             .prefix_rule = std::nullopt};
+namespace {
+
+// The prompt saw all of itself: it cannot be cut, and its K/V is nobody else's.
+StrategyTraits d2f_traits(const BlockBufferRules& rules) {
+  return {.block_size = rules.block_size,
+          .max_buffer_rows = rules.block_size * rules.buffer_size,
+          .chunk_quantum = 0,
+          .prefix_rule = std::nullopt};
 }
+
+}  // namespace
+
+D2f::D2f(const ModelFacts& facts, const StrategyOptions& options, const D2fParity& parity)
+    : D2f(block_buffer_rules(facts, options, parity.buffer),
+          acceptance_rules(options),
+          parity.keeps_prompt_mask) {}
+
+D2f::D2f(const BlockBufferRules& rules, const AcceptanceRules& acceptance, bool keeps_prompt_mask)
+    : BlockStrategy(rules, d2f_traits(rules)),
+      decoding_(rules, acceptance),
+      keeps_prompt_mask_(keeps_prompt_mask) {}
 
 std::int32_t D2f::reusable_prefix_len(std::int32_t) const {
   return 0;
-}
-
-Sequence D2f::start(std::vector<TokenId> prompt,
-                    const SamplingParams& sampling,
-                    const SequenceLimits& limits,
-                    Position cached_len) const {
-  return decoding_.buffer().start(std::move(prompt), sampling, limits, cached_len);
 }
 
 Span D2f::under_prompt_rule(const Sequence& sequence, Span span) const {
@@ -49,18 +54,19 @@ StepOutcome D2f::apply(Sequence& sequence,
 // The complete blocks of the prompt saw all of the prompt, so all of it is forwarded and they are
 // kept; then the blocks behind them, a few at a time so that no forward is larger than a step.
 std::vector<Span> D2f::rebuild(Sequence& sequence, Position) const {
-  const BlockBuffer& buffer = decoding_.buffer();
+  const std::int32_t block_size = traits().block_size;
+  const std::int32_t step = traits().max_buffer_rows;
   const Position complete =
-      std::min(sequence.prompt_len / traits_.block_size * traits_.block_size, sequence.cached_len);
+      std::min(sequence.prompt_len / block_size * block_size, sequence.cached_len);
   std::vector<Span> spans;
   if (complete > 0) {
-    spans = buffer.restore(sequence, 0, sequence.prompt_len);
+    spans = buffer().restore(sequence, 0, sequence.prompt_len);
     spans.front() = under_prompt_rule(sequence, std::move(spans.front()));
     spans.front().stores = {{0, complete}};
   }
-  for (Position begin = complete; begin < sequence.cached_len; begin += traits_.max_buffer_rows) {
-    const Position end = std::min(begin + traits_.max_buffer_rows, sequence.cached_len);
-    for (Span& span : buffer.restore(sequence, begin, end)) spans.push_back(std::move(span));
+  for (Position begin = complete; begin < sequence.cached_len; begin += step) {
+    const Position end = std::min(begin + step, sequence.cached_len);
+    for (Span& span : buffer().restore(sequence, begin, end)) spans.push_back(std::move(span));
   }
   return spans;
 }

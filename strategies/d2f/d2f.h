@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "common/decoding/model_facts.h"
-#include "strategies/strategy.h"
 #include "strategies/strategy_options.h"
 #include "strategies/strategy_registry.h"
+#include "strategies/templates/block_strategy.h"
 #include "strategies/templates/threshold_acceptance.h"
 
 namespace tessera {
@@ -25,16 +25,11 @@ struct D2fParity {
 ///
 /// Rules: docs/strategies/d2f.md. Shifted and unshifted models with a mask token.
 /// Source: D2F, arXiv:2508.09192.
-class D2f final : public Strategy {
+class D2f final : public BlockStrategy {
  public:
   D2f(const ModelFacts& facts, const StrategyOptions& options, const D2fParity& parity = {});
 
-  const StrategyTraits& traits() const override { return traits_; }
   std::int32_t reusable_prefix_len(std::int32_t prompt_len) const override;
-  Sequence start(std::vector<TokenId> prompt,
-                 const SamplingParams& sampling,
-                 const SequenceLimits& limits,
-                 Position cached_len) const override;
   Span plan(const Sequence& sequence) const override;
   StepOutcome apply(Sequence& sequence,
                     const Span& span,
@@ -42,10 +37,10 @@ class D2f final : public Strategy {
   std::vector<Span> rebuild(Sequence& sequence, Position cached_len) const override;
 
  private:
+  D2f(const BlockBufferRules& rules, const AcceptanceRules& acceptance, bool keeps_prompt_mask);
   Span under_prompt_rule(const Sequence& sequence, Span span) const;
 
   ThresholdAcceptance decoding_;
-  StrategyTraits traits_;
   bool keeps_prompt_mask_;
 };
 

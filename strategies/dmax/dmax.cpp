@@ -8,18 +8,6 @@
 #include "strategies/templates/sequence_rules.h"
 
 namespace tessera {
-namespace {
-
-BlockBufferRules dmax_rules(const ModelFacts& facts,
-                            const StrategyOptions& options,
-                            const BufferParity& parity) {
-  BlockBufferRules rules = block_buffer_rules(facts, options, parity);
-  rules.revisable = true;
-  return rules;
-}
-
-}  // namespace
-
 /// What one editable position comes to.
 struct Dmax::Choice {
   const Measurement* measurement = nullptr;
@@ -29,26 +17,14 @@ struct Dmax::Choice {
 };
 
 Dmax::Dmax(const ModelFacts& facts, const StrategyOptions& options, const DmaxParity& parity)
-    : buffer_(dmax_rules(facts, options, parity.buffer)),
-      traits_(block_causal_traits(buffer_.rules())),
+    : BlockStrategy(revisable_rules(facts, options, parity.buffer)),
       accept_threshold_(options.number("accept_threshold")),
       confident_threshold_(options.number("dmax_confident_threshold")),
       merge_(token_merge_rules(options)),
       measures_filled_(parity.measures_filled) {}
 
-std::int32_t Dmax::reusable_prefix_len(std::int32_t prompt_len) const {
-  return buffer_.reusable_prefix_len(prompt_len);
-}
-
-Sequence Dmax::start(std::vector<TokenId> prompt,
-                     const SamplingParams& sampling,
-                     const SequenceLimits& limits,
-                     Position cached_len) const {
-  return buffer_.start(std::move(prompt), sampling, limits, cached_len);
-}
-
 Span Dmax::plan(const Sequence& sequence) const {
-  Span span = buffer_.plan_rows(sequence);
+  Span span = buffer().plan_rows(sequence);
   for (const Block& block : sequence.blocks) {
     if (block.phase != BlockPhase::kActive) continue;
     for (Position q = block.editable.begin; q < block.editable.end; ++q) {
@@ -81,13 +57,13 @@ StepOutcome Dmax::apply(Sequence& sequence,
       const Measurement& m = *choice.measurement;
       const TokenId old = sequence.tokens[static_cast<std::size_t>(m.position)];
       if (choice.is_taken && m.token != old) {
-        buffer_.write(sequence, block, {m.position, m.token, m.plain_confidence}, outcome);
+        buffer().write(sequence, block, {m.position, m.token, m.plain_confidence}, outcome);
       }
     }
     merge_embeddings(choices, sequence.recipes);
     ++block.denoising_steps;
   }
-  buffer_.advance(sequence, outcome);
+  buffer().advance(sequence, outcome);
   return outcome;
 }
 
@@ -99,7 +75,7 @@ std::vector<Dmax::Choice> Dmax::choose(const Sequence& sequence,
   bool is_first_mask = true;
   bool is_leading = true;
   for (const Measurement& m : measured) {
-    Choice choice{&m, m.plain_confidence, buffer_.is_masked(sequence, m.position), true};
+    Choice choice{&m, m.plain_confidence, buffer().is_masked(sequence, m.position), true};
     if (choice.was_masked) {
       is_leading = is_leading && static_cast<double>(choice.confidence) >= accept_threshold_;
       choice.is_taken = is_leading || is_first_mask;
@@ -123,7 +99,7 @@ void Dmax::settle(const Sequence& sequence, Block& block, std::span<const Choice
     const bool is_same = m.token == sequence.tokens[static_cast<std::size_t>(m.position)];
     any_change = any_change || (choice.is_taken && !is_same);
     all_confident = all_confident && static_cast<double>(choice.confidence) >= confident_threshold_;
-    if (choice.was_masked || m.token == buffer_.rules().mask_id) continue;
+    if (choice.was_masked || m.token == buffer().rules().mask_id) continue;
     ++num_filled;
     num_same += is_same ? 1 : 0;
   }
@@ -135,16 +111,11 @@ void Dmax::merge_embeddings(std::span<const Choice> choices,
                             std::vector<RowRecipe>& recipes) const {
   for (const Choice& choice : choices) {
     const Measurement& m = *choice.measurement;
-    if (!choice.is_taken || m.token == buffer_.rules().mask_id) continue;
+    if (!choice.is_taken || m.token == buffer().rules().mask_id) continue;
     if (auto recipe = merged_embedding(merge_, m.token, choice.confidence, m)) {
       recipes.push_back({m.position, *recipe});
     }
   }
-}
-
-// Active blocks are forwarded in every step anyway, with their recipes.
-std::vector<Span> Dmax::rebuild(Sequence& sequence, Position cached_len) const {
-  return buffer_.restore(sequence, cached_len, sequence.cached_len);
 }
 
 StrategyEntry dmax_entry() {

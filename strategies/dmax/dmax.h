@@ -3,10 +3,9 @@
 #include <vector>
 
 #include "common/decoding/model_facts.h"
-#include "strategies/strategy.h"
 #include "strategies/strategy_options.h"
 #include "strategies/strategy_registry.h"
-#include "strategies/templates/block_buffer.h"
+#include "strategies/templates/block_strategy.h"
 #include "strategies/templates/token_merge.h"
 
 namespace tessera {
@@ -24,21 +23,14 @@ struct DmaxParity {
 /// Every editable position of an active block is measured; all decisions use the plain confidence.
 /// Rules: docs/strategies/dmax.md. Unshifted models with a mask token, trained on soft embeddings.
 /// Source: DMax, the decoding of its published inference code.
-class Dmax final : public Strategy {
+class Dmax final : public BlockStrategy {
  public:
   Dmax(const ModelFacts& facts, const StrategyOptions& options, const DmaxParity& parity = {});
 
-  const StrategyTraits& traits() const override { return traits_; }
-  std::int32_t reusable_prefix_len(std::int32_t prompt_len) const override;
-  Sequence start(std::vector<TokenId> prompt,
-                 const SamplingParams& sampling,
-                 const SequenceLimits& limits,
-                 Position cached_len) const override;
   Span plan(const Sequence& sequence) const override;
   StepOutcome apply(Sequence& sequence,
                     const Span& span,
                     std::span<const Measurement> measurements) const override;
-  std::vector<Span> rebuild(Sequence& sequence, Position cached_len) const override;
 
  private:
   struct Choice;
@@ -47,8 +39,6 @@ class Dmax final : public Strategy {
   void settle(const Sequence& sequence, Block& block, std::span<const Choice> choices) const;
   void merge_embeddings(std::span<const Choice> choices, std::vector<RowRecipe>& recipes) const;
 
-  BlockBuffer buffer_;
-  StrategyTraits traits_;
   double accept_threshold_;
   double confident_threshold_;
   TokenMergeRules merge_;

@@ -8,18 +8,6 @@
 #include "strategies/templates/sequence_rules.h"
 
 namespace tessera {
-namespace {
-
-BlockBufferRules edit_rules(const ModelFacts& facts,
-                            const StrategyOptions& options,
-                            const BufferParity& parity) {
-  BlockBufferRules rules = block_buffer_rules(facts, options, parity);
-  rules.revisable = true;
-  return rules;
-}
-
-}  // namespace
-
 /// What becomes of one block, by index into its measurements.
 struct Edit::Decision {
   std::vector<std::size_t> masks;
@@ -30,26 +18,14 @@ struct Edit::Decision {
 };
 
 Edit::Edit(const ModelFacts& facts, const StrategyOptions& options, const BufferParity& parity)
-    : buffer_(edit_rules(facts, options, parity)),
-      traits_(block_causal_traits(buffer_.rules())),
+    : BlockStrategy(revisable_rules(facts, options, parity)),
       accept_threshold_(options.number("accept_threshold")),
       edit_threshold_(options.number("edit_threshold")),
       max_post_edit_steps_(options.integer("max_post_edit_steps")),
       penalty_(static_cast<float>(options.number("penalty_lambda"))) {}
 
-std::int32_t Edit::reusable_prefix_len(std::int32_t prompt_len) const {
-  return buffer_.reusable_prefix_len(prompt_len);
-}
-
-Sequence Edit::start(std::vector<TokenId> prompt,
-                     const SamplingParams& sampling,
-                     const SequenceLimits& limits,
-                     Position cached_len) const {
-  return buffer_.start(std::move(prompt), sampling, limits, cached_len);
-}
-
 Span Edit::plan(const Sequence& sequence) const {
-  Span span = buffer_.plan_rows(sequence);
+  Span span = buffer().plan_rows(sequence);
   for (const Block& block : sequence.blocks) {
     if (block.phase != BlockPhase::kActive) continue;
     for (Position q = block.editable.begin; q < block.editable.end; ++q) {
@@ -75,7 +51,7 @@ StepOutcome Edit::apply(Sequence& sequence,
     const auto measured = measurements.first(static_cast<std::size_t>(block.editable.size()));
     measurements = measurements.subspan(measured.size());
     const Decision decision = decide(sequence, block, measured);
-    const bool timed_out = block.total_steps >= buffer_.rules().block_size + max_post_edit_steps_;
+    const bool timed_out = block.total_steps >= buffer().rules().block_size + max_post_edit_steps_;
     const bool quiet = decision.fills.empty() && decision.edits.empty();
     const bool edited_enough =
         decision.masks.empty() && block.post_edit_steps > max_post_edit_steps_;
@@ -91,13 +67,13 @@ StepOutcome Edit::apply(Sequence& sequence,
                  std::back_inserter(writes));
     }
     for (const std::size_t i : writes) {
-      buffer_.write(sequence, block,
-                    {measured[i].position, measured[i].token, measured[i].plain_confidence},
-                    outcome);
+      buffer().write(sequence, block,
+                     {measured[i].position, measured[i].token, measured[i].plain_confidence},
+                     outcome);
     }
     ++block.denoising_steps;
   }
-  buffer_.advance(sequence, outcome);
+  buffer().advance(sequence, outcome);
   return outcome;
 }
 
@@ -107,7 +83,7 @@ Edit::Decision Edit::decide(const Sequence& sequence,
   Decision decision;
   for (std::size_t i = 0; i < measured.size(); ++i) {
     const Measurement& m = measured[i];
-    if (buffer_.is_masked(sequence, m.position)) {
+    if (buffer().is_masked(sequence, m.position)) {
       decision.masks.push_back(i);
       continue;
     }
@@ -136,11 +112,6 @@ void Edit::fill_masks(std::span<const Measurement> measured, Decision& decision)
       decision.masks.begin(), decision.masks.end(), [&](std::size_t a, std::size_t b) {
         return measured[a].plain_confidence < measured[b].plain_confidence;
       }));
-}
-
-// Active blocks are forwarded in every step anyway.
-std::vector<Span> Edit::rebuild(Sequence& sequence, Position cached_len) const {
-  return buffer_.restore(sequence, cached_len, sequence.cached_len);
 }
 
 StrategyEntry edit_entry() {

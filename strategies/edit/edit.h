@@ -3,10 +3,9 @@
 #include <vector>
 
 #include "common/decoding/model_facts.h"
-#include "strategies/strategy.h"
 #include "strategies/strategy_options.h"
 #include "strategies/strategy_registry.h"
-#include "strategies/templates/block_buffer.h"
+#include "strategies/templates/block_strategy.h"
 
 namespace tessera {
 
@@ -17,21 +16,14 @@ namespace tessera {
 /// Rules: docs/strategies/edit.md. Unshifted models with a mask token that were trained to correct
 /// themselves.
 /// Source: LLaDA2.1, the decoding of its published inference code.
-class Edit final : public Strategy {
+class Edit final : public BlockStrategy {
  public:
   Edit(const ModelFacts& facts, const StrategyOptions& options, const BufferParity& parity = {});
 
-  const StrategyTraits& traits() const override { return traits_; }
-  std::int32_t reusable_prefix_len(std::int32_t prompt_len) const override;
-  Sequence start(std::vector<TokenId> prompt,
-                 const SamplingParams& sampling,
-                 const SequenceLimits& limits,
-                 Position cached_len) const override;
   Span plan(const Sequence& sequence) const override;
   StepOutcome apply(Sequence& sequence,
                     const Span& span,
                     std::span<const Measurement> measurements) const override;
-  std::vector<Span> rebuild(Sequence& sequence, Position cached_len) const override;
 
  private:
   struct Decision;
@@ -41,8 +33,6 @@ class Edit final : public Strategy {
                   std::span<const Measurement> measured) const;
   void fill_masks(std::span<const Measurement> measured, Decision& decision) const;
 
-  BlockBuffer buffer_;
-  StrategyTraits traits_;
   double accept_threshold_;
   double edit_threshold_;
   std::int32_t max_post_edit_steps_;

@@ -9,19 +9,8 @@ namespace tessera {
 MultiBd::MultiBd(const ModelFacts& facts,
                  const StrategyOptions& options,
                  const BufferParity& parity)
-    : decoding_(block_buffer_rules(facts, options, parity), acceptance_rules(options)),
-      traits_(block_causal_traits(decoding_.buffer().rules())) {}
-
-std::int32_t MultiBd::reusable_prefix_len(std::int32_t prompt_len) const {
-  return decoding_.buffer().reusable_prefix_len(prompt_len);
-}
-
-Sequence MultiBd::start(std::vector<TokenId> prompt,
-                        const SamplingParams& sampling,
-                        const SequenceLimits& limits,
-                        Position cached_len) const {
-  return decoding_.buffer().start(std::move(prompt), sampling, limits, cached_len);
-}
+    : BlockStrategy(block_buffer_rules(facts, options, parity)),
+      decoding_(buffer().rules(), acceptance_rules(options)) {}
 
 Span MultiBd::plan(const Sequence& sequence) const {
   return decoding_.plan(sequence);
@@ -31,11 +20,6 @@ StepOutcome MultiBd::apply(Sequence& sequence,
                            const Span& span,
                            std::span<const Measurement> measurements) const {
   return decoding_.apply(sequence, span, measurements);
-}
-
-// Active blocks are forwarded in every step anyway; carried measurements are kept.
-std::vector<Span> MultiBd::rebuild(Sequence& sequence, Position cached_len) const {
-  return decoding_.buffer().restore(sequence, cached_len, sequence.cached_len);
 }
 
 StrategyEntry multi_bd_entry() {

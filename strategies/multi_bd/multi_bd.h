@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "common/decoding/model_facts.h"
-#include "strategies/strategy.h"
 #include "strategies/strategy_options.h"
 #include "strategies/strategy_registry.h"
+#include "strategies/templates/block_strategy.h"
 #include "strategies/templates/threshold_acceptance.h"
 
 namespace tessera {
@@ -17,25 +17,17 @@ namespace tessera {
 /// Shifted and unshifted models with a mask token.
 /// Source: Block Diffusion, arXiv:2503.09573; Fast-dLLM, arXiv:2505.22618 (threshold);
 /// D2F, arXiv:2508.09192 (blocks in flight).
-class MultiBd final : public Strategy {
+class MultiBd final : public BlockStrategy {
  public:
   MultiBd(const ModelFacts& facts, const StrategyOptions& options, const BufferParity& parity = {});
 
-  const StrategyTraits& traits() const override { return traits_; }
-  std::int32_t reusable_prefix_len(std::int32_t prompt_len) const override;
-  Sequence start(std::vector<TokenId> prompt,
-                 const SamplingParams& sampling,
-                 const SequenceLimits& limits,
-                 Position cached_len) const override;
   Span plan(const Sequence& sequence) const override;
   StepOutcome apply(Sequence& sequence,
                     const Span& span,
                     std::span<const Measurement> measurements) const override;
-  std::vector<Span> rebuild(Sequence& sequence, Position cached_len) const override;
 
  private:
   ThresholdAcceptance decoding_;
-  StrategyTraits traits_;
 };
 
 /// Line of the registry.

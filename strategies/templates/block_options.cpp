@@ -91,11 +91,12 @@ BlockBufferRules block_buffer_rules(const ModelFacts& facts,
   return rules;
 }
 
-StrategyTraits block_causal_traits(const BlockBufferRules& rules) {
-  return {.block_size = rules.block_size,
-          .max_buffer_rows = rules.block_size * rules.buffer_size,
-          .chunk_quantum = rules.block_size,
-          .prefix_rule = PrefixRule{MaskKind::kBlockCausal, rules.block_size}};
+BlockBufferRules revisable_rules(const ModelFacts& facts,
+                                 const StrategyOptions& options,
+                                 const BufferParity& parity) {
+  BlockBufferRules rules = block_buffer_rules(facts, options, parity);
+  rules.revisable = true;
+  return rules;
 }
 
 AcceptanceRules acceptance_rules(const StrategyOptions& options) {

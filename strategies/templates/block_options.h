@@ -32,8 +32,10 @@ BlockBufferRules block_buffer_rules(const ModelFacts& facts,
                                     const StrategyOptions& options,
                                     const BufferParity& parity);
 
-/// Traits of block-causal strategies over that buffer, whose prefixes are shared.
-StrategyTraits block_causal_traits(const BlockBufferRules& rules);
+/// The same for strategies whose tokens may change until their block is to-cache.
+BlockBufferRules revisable_rules(const ModelFacts& facts,
+                                 const StrategyOptions& options,
+                                 const BufferParity& parity);
 
 /// From accept_threshold, semi_complete_threshold and force_rule.
 AcceptanceRules acceptance_rules(const StrategyOptions& options);

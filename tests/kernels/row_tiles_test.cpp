@@ -17,11 +17,10 @@ struct SharedWork {
   MaskKind mask;
 };
 
-constexpr SharedWork kSharedWork[] = {{8, 1, 32, 1000, MaskKind::kBlockCausal},
-                                      {1, 1, 32, 1000, MaskKind::kBlockCausal},
-                                      {2, 64, 32, 500, MaskKind::kBlockCausal},
-                                      {1, 1, 512, 0, MaskKind::kCausal},
-                                      {3, 7, 4, 300, MaskKind::kFull}};
+constexpr SharedWork kSharedWork[] = {
+    {8, 1, 32, 1000, MaskKind::kBlockCausal}, {1, 1, 32, 1000, MaskKind::kBlockCausal},
+    {2, 64, 32, 500, MaskKind::kBlockCausal}, {1, 1, 512, 0, MaskKind::kCausal},
+    {1, 1, 32, 1000, MaskKind::kFull},        {3, 7, 4, 300, MaskKind::kFull}};
 
 class RowTilesTest : public ::testing::TestWithParam<SharedWork> {
  protected:

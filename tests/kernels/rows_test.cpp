@@ -151,6 +151,21 @@ TEST_P(RowsTest, AddRmsNormMatchesTheDefinition) {
   }
 }
 
+// Hugging Face's order: 1.0049 becomes 1.0078 before the weight, 1.5117 becomes 1.5156 after it;
+// rounded once it would be 1.5078.
+TEST_P(RowsTest, NormsAreRoundedBeforeAndAfterTheWeight) {
+  constexpr float kValue = 1.0F + 0x1p-8F + 0x1p-10F;
+  Matrix x(1, 8);
+  for (std::int64_t j = 0; j < 8; ++j) x.at(0, j) = j == 0 ? kValue : 0.0F;
+  const float eps = 1.0F - kValue * kValue / 8;  // so that the root is 1
+  TypedMatrix rounded(activation(), 1, 2);
+  rounded.set(0, 0, kValue);
+  rounded.set(0, 1, 1.5F * rounded.at(0, 0));
+  TypedMatrix out(activation(), 1, 8);
+  backend_->rms_norm(x.view(), std::vector<float>(8, 1.5F), eps, out.view());
+  EXPECT_NEAR(out.at(0, 0), rounded.at(0, 1), 1e-6);
+}
+
 TEST_P(RowsTest, ActMulIsSiluTimesUp) {
   Matrix gate_up = random_matrix(2, 54, 5);
   gate_up.at(0, 0) = 200.0F;

@@ -62,11 +62,16 @@ inline float widen_one(std::uint16_t x) {
 // One group of keys: scores[r][j] = q_r . k_j, dimensions in ascending order.
 // keys: [head_dim][kTileKeys], from the group on.
 template <int R>
-void score_tile(const float* queries, std::int32_t head_dim, const float* keys, float* scores) {
+void score_tile(const float* queries,
+                std::int32_t head_dim,
+                const float* keys,
+                float* scores,
+                KeyPrefetch& prefetch) {
   __m256 sums[R][2];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) sums[r][0] = sums[r][1] = _mm256_setzero_ps();
   for (std::int32_t d = 0; d < head_dim; ++d, keys += kTileKeys) {
+    prefetch_lines(prefetch);
     const __m256 low = _mm256_load_ps(keys);
     const __m256 high = _mm256_load_ps(keys + 8);
 #pragma GCC unroll 8
@@ -91,7 +96,8 @@ void add_value_tile(const KeyTile& tile,
                     const float* rescale,
                     const float* values,
                     std::int64_t stride,
-                    float* outputs) {
+                    float* outputs,
+                    KeyPrefetch& prefetch) {
   __m256 sums[R][2];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -101,6 +107,7 @@ void add_value_tile(const KeyTile& tile,
   }
   const std::int32_t end = tile.end_group * kGroupKeys;
   for (std::int32_t key = tile.first_group * kGroupKeys; key < end; ++key) {
+    prefetch_lines(prefetch);
     const __m256 low = _mm256_load_ps(values + key * stride);
     const __m256 high = _mm256_load_ps(values + key * stride + 8);
 #pragma GCC unroll 8
@@ -154,6 +161,12 @@ struct Avx2 {
   using Element = float;
   static constexpr std::int32_t kMaxQueries = 6;
 
+  // Of the inner loops of score and add_values together.
+  static std::int32_t num_iterations(const KeyTile& tile, std::int32_t head_dim) {
+    const std::int32_t keys = (tile.end_group - tile.first_group) * kGroupKeys;
+    return keys / kGroupKeys * head_dim + keys * ((head_dim + 15) / 16);
+  }
+
   static void load_query(const std::uint16_t* q, std::int32_t head_dim, float* out) {
     for (std::int32_t d = 0; d < head_dim; ++d) out[d] = widen_one(q[d]);
   }
@@ -184,7 +197,6 @@ struct Avx2 {
       std::int32_t d = 0;
       for (; d + 8 <= head_dim; d += 8) _mm256_store_ps(row + d, widen(v + d));
       for (; d < head_dim; ++d) row[d] = widen_one(v[d]);
-      for (; d < stride; ++d) row[d] = 0.0F;
     }
   }
 
@@ -193,10 +205,11 @@ struct Avx2 {
                     const float* queries,
                     std::int32_t head_dim,
                     const float* keys,
-                    float* scores) {
+                    float* scores,
+                    KeyPrefetch& prefetch) {
     for (std::int32_t group = tile.first_group; group < tile.end_group; ++group) {
       kScoreTiles[count - 1](queries, head_dim, keys + group * kGroupKeys,
-                             scores + group * kGroupKeys);
+                             scores + group * kGroupKeys, prefetch);
     }
   }
 
@@ -227,12 +240,10 @@ struct Avx2 {
         _mm256_blendv_ps(nothing, _mm256_maskload_ps(tops, queries), _mm256_castsi256_ps(queries));
     const __m256 now = _mm256_max_ps(old, _mm256_load_ps(bases));
     _mm256_maskstore_ps(tops, queries, now);
-    // Nothing seen so far: -inf - -inf would be NaN, and the old sums are zeros anyway.
-    const __m256 any = _mm256_cmp_ps(now, nothing, _CMP_NEQ_OQ);
+    _mm256_store_ps(bases, now);
+    // Nothing seen before: the sums are zeros, and -inf - -inf is NaN.
     const __m256 before = _mm256_cmp_ps(old, nothing, _CMP_NEQ_OQ);
-    const __m256 base = _mm256_and_ps(now, any);
-    _mm256_store_ps(bases, base);
-    _mm256_store_ps(rescale, exp2_of(_mm256_castps_si256(before), _mm256_sub_ps(old, base)));
+    _mm256_store_ps(rescale, exp2_of(_mm256_castps_si256(before), _mm256_sub_ps(old, now)));
     for (std::int32_t r = 0; r < count; ++r) {
       weigh(sees[r], factor, bases[r], rescale[r], scores + r * kTileKeys, totals + 16 * r);
     }
@@ -258,9 +269,10 @@ struct Avx2 {
                          const float* rescale,
                          const float* values,
                          std::int64_t stride,
-                         float* outputs) {
+                         float* outputs,
+                         KeyPrefetch& prefetch) {
     for (std::int64_t d = 0; d < stride; d += 16) {
-      kAddValueTiles[count - 1](tile, weights, rescale, values + d, stride, outputs + d);
+      kAddValueTiles[count - 1](tile, weights, rescale, values + d, stride, outputs + d, prefetch);
     }
   }
 

@@ -64,6 +64,12 @@ struct Avx512 {
   using Element = std::uint16_t;
   static constexpr std::int32_t kMaxQueries = 6;
 
+  // Of the inner loops of score and add_values together.
+  static std::int32_t num_iterations(const KeyTile& tile, std::int32_t head_dim) {
+    const std::int32_t pairs = (tile.end_group - tile.first_group) * kGroupKeys / 2;
+    return head_dim / 2 + pairs * ((head_dim + 63) / 64);
+  }
+
   static void load_query(const std::uint16_t* q, std::int32_t head_dim, std::uint16_t* out) {
     __builtin_memcpy(out, q, static_cast<std::size_t>(head_dim) * 2);
   }
@@ -126,10 +132,11 @@ struct Avx512 {
                     const std::uint16_t* queries,
                     std::int32_t head_dim,
                     const std::uint16_t* keys,
-                    float* scores) {
+                    float* scores,
+                    KeyPrefetch& prefetch) {
     const std::int32_t first = tile.first_group * kGroupKeys;
-    kScoreTiles[count - 1][tile.end_group - tile.first_group - 1](queries, head_dim,
-                                                                  keys + 2 * first, scores + first);
+    kScoreTiles[count - 1][tile.end_group - tile.first_group - 1](
+        queries, head_dim, keys + 2 * first, scores + first, prefetch);
   }
 
   // Scores become weights in bf16, in the first half of each row. A tile of which a query sees
@@ -158,12 +165,10 @@ struct Avx512 {
     const __m512 old = _mm512_mask_loadu_ps(nothing, queries, tops);
     const __m512 now = _mm512_mask_max_ps(nothing, queries, old, _mm512_load_ps(bases));
     _mm512_mask_storeu_ps(tops, queries, now);
-    // Nothing seen so far: -inf - -inf would be NaN, and the old sums are zeros anyway.
-    const __mmask16 any = _mm512_cmp_ps_mask(now, nothing, _CMP_NEQ_OQ);
+    _mm512_store_ps(bases, now);
+    // Nothing seen before: the sums are zeros, and -inf - -inf is NaN.
     const __mmask16 before = _mm512_cmp_ps_mask(old, nothing, _CMP_NEQ_OQ);
-    const __m512 base = _mm512_maskz_mov_ps(any, now);
-    _mm512_store_ps(bases, base);
-    _mm512_store_ps(rescale, exp2_of(before, _mm512_sub_ps(old, base)));
+    _mm512_store_ps(rescale, exp2_of(before, _mm512_sub_ps(old, now)));
     for (std::int32_t r = 0; r < count; ++r) {
       weigh(sees[r], factor, bases[r], rescale[r], scores + r * kTileKeys, totals + 16 * r);
     }
@@ -197,12 +202,13 @@ struct Avx512 {
                          const float* rescale,
                          const std::uint16_t* values,
                          std::int64_t stride,
-                         float* outputs) {
+                         float* outputs,
+                         KeyPrefetch& prefetch) {
     const auto* weights = reinterpret_cast<const std::uint16_t*>(scores);
     for (std::int64_t d = 0; d < stride; d += 64) {
       const std::int64_t vectors = stride - d >= 64 ? 4 : (stride - d) / 16;
       kAddValueTiles[count - 1][vectors - 1](tile, weights, rescale, values + 2 * d, stride,
-                                             outputs + d);
+                                             outputs + d, prefetch);
     }
   }
 

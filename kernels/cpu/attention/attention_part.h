@@ -88,9 +88,11 @@ class AttentionPart {
     // Equal register tiles: a single left-over query would wait for the latency of its sums.
     const std::int32_t count = num_queries();
     const std::int32_t steps = (count + Isa::kMaxQueries - 1) / Isa::kMaxQueries;
-    KeyPrefetch prefetch(following, head_dim_, tile.end_group - tile.first_group + 3 * steps);
+    KeyPrefetch prefetch;
+    if (following != nullptr) {
+      prefetch = lines_.list(*following, head_dim_, steps * Isa::num_iterations(tile, head_dim_));
+    }
     for (std::int32_t group = tile.first_group; group < tile.end_group; ++group) {
-      prefetch.next();
       Isa::pack_keys(tile, group, head_dim_, keys_);
       Isa::pack_values(tile, group, head_dim_, scratch_.value_stride, values_);
     }
@@ -109,14 +111,11 @@ class AttentionPart {
                    std::int32_t count,
                    KeyPrefetch& prefetch) {
     const std::int64_t stride = scratch_.value_stride;
-    prefetch.next();
-    Isa::score(count, tile, queries_ + first * head_dim_, head_dim_, keys_, scores_);
-    prefetch.next();
+    Isa::score(count, tile, queries_ + first * head_dim_, head_dim_, keys_, scores_, prefetch);
     Isa::advance(count, scratch_.sees + first, args_.scale, scores_, scratch_.tops + first,
                  scratch_.totals + 16 * first, rescale_);
-    prefetch.next();
     Isa::add_values(count, tile, scores_, rescale_, values_, stride,
-                    scratch_.outputs + first * stride);
+                    scratch_.outputs + first * stride, prefetch);
   }
 
   void finish() {
@@ -138,6 +137,7 @@ class AttentionPart {
   typename Isa::Element* values_;
   RowTile rows_;
   KeyTile tiles_[2];
+  KeyLines lines_;
   alignas(64) float scores_[Isa::kMaxQueries * kTileKeys];
   alignas(64) float rescale_[16];
 };

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/attention/key_prefetch.h"
 #include "kernels/cpu/attention/key_tiles.h"
 
 namespace tessera::kernels {
@@ -27,7 +28,9 @@ template <int R, int N>
 static void score_tile(const std::uint16_t* queries,
                        std::int32_t head_dim,
                        const std::uint16_t* keys,
-                       float* scores) {
+                       float* scores,
+                       KeyPrefetch& prefetch) {
+  KeyPrefetch lines = prefetch;
   __m512 sums[R][N];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -35,6 +38,7 @@ static void score_tile(const std::uint16_t* queries,
     for (int n = 0; n < N; ++n) sums[r][n] = _mm512_setzero_ps();
   }
   for (std::int32_t d = 0; d < head_dim; d += 2, keys += 2 * kTileKeys) {
+    prefetch_lines(lines);
     __m512bh k[N];
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) k[n] = load_pairs(keys + 32 * n);
@@ -45,6 +49,7 @@ static void score_tile(const std::uint16_t* queries,
       for (int n = 0; n < N; ++n) sums[r][n] = _mm512_dpbf16_ps(sums[r][n], q, k[n]);
     }
   }
+  prefetch = lines;
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
@@ -61,7 +66,9 @@ static void add_value_tile(const KeyTile& tile,
                            const float* rescale,
                            const std::uint16_t* values,
                            std::int64_t stride,
-                           float* outputs) {
+                           float* outputs,
+                           KeyPrefetch& prefetch) {
+  KeyPrefetch lines = prefetch;
   __m512 sums[R][N];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -73,6 +80,7 @@ static void add_value_tile(const KeyTile& tile,
   }
   const std::int32_t end = tile.end_group * kGroupKeys / 2;
   for (std::int32_t pair = tile.first_group * kGroupKeys / 2; pair < end; ++pair) {
+    prefetch_lines(lines);
     __m512bh v[N];
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) v[n] = load_pairs(values + 2 * (pair * stride + 16 * n));
@@ -83,6 +91,7 @@ static void add_value_tile(const KeyTile& tile,
       for (int n = 0; n < N; ++n) sums[r][n] = _mm512_dpbf16_ps(sums[r][n], p, v[n]);
     }
   }
+  prefetch = lines;
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8

@@ -9,22 +9,21 @@ constexpr std::int32_t kLineElements = 32;  // bf16 of a cache line
 
 }  // namespace
 
-KeyPrefetch::KeyPrefetch(const KeyTile* following, std::int32_t head_dim, std::int32_t num_portions)
-    : following_(following),
-      num_elements_(head_dim),
-      portion_((kTileKeys + num_portions - 1) / num_portions) {}
-
-void KeyPrefetch::next() {
-  if (following_ == nullptr) return;
-  const std::int32_t end = std::min(kTileKeys, key_ + portion_);
-  for (; key_ < end; ++key_) {
-    const std::uint16_t* const k = following_->k[static_cast<std::size_t>(key_)];
-    const std::uint16_t* const v = following_->v[static_cast<std::size_t>(key_)];
-    for (std::int32_t d = 0; d < num_elements_; d += kLineElements) {
-      __builtin_prefetch(k + d, /*rw=*/0, /*locality=*/2);
-      __builtin_prefetch(v + d, /*rw=*/0, /*locality=*/2);
+KeyPrefetch KeyLines::list(const KeyTile& following,
+                           std::int32_t head_dim,
+                           std::int32_t num_steps) {
+  auto end = lines_.begin();
+  for (std::size_t key = 0; key < kTileKeys; ++key) {
+    for (std::int32_t d = 0; d < head_dim; d += kLineElements) {
+      *end++ = following.k[key] + d;
+      *end++ = following.v[key] + d;
     }
   }
+  const auto num_lines = static_cast<std::int32_t>(end - lines_.begin());
+  const std::int32_t per_step = (num_lines + num_steps - 1) / num_steps;
+  // The last step is a whole one.
+  std::fill_n(end, per_step - 1, lines_.front());
+  return {lines_.data(), lines_.data() + num_lines, per_step};
 }
 
 }  // namespace tessera::kernels

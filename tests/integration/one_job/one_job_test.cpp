@@ -32,9 +32,10 @@ const Words kLauncher = {"-n",       "1",  TESSERA_WORKER,        "--role",
                          "launcher", "--", "tessera-coordinator", kModel,
                          "--port",   "0"};
 
-Words ranks(int tp) {
-  return {"-n",        std::to_string(tp), TESSERA_WORKER,       kModel,
-          "--backend", "reference",        "--threads-per-rank", "1"};
+Words ranks(int tp, const std::string& backend = "cpu") {
+  return {
+      "-n", std::to_string(tp), TESSERA_WORKER, kModel, "--backend", backend, "--threads-per-rank",
+      "1"};
 }
 
 constexpr int kMaxTries = 20'000;
@@ -92,7 +93,8 @@ TEST(OneJobTest, ServesAndDrainsWhenTheLauncherIsAskedToEnd) {
 }
 
 TEST(OneJobTest, AKilledRankEndsTheJobAndItsRequestsWith503) {
-  JobProcess job(kLauncher + Words{"--tp", "2", ":"} + ranks(2));
+  JobProcess job(kLauncher + Words{"--tp", "2", ":"} +
+                 ranks(2, "reference"));  // slow: it is killed in a step
   const ServerUrl server = await_ready(job);
   auto answer = std::async(std::launch::async,
                            [&] { return blocking_http_request(chat(server, 3500, false)); });
