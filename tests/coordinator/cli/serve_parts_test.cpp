@@ -167,13 +167,15 @@ TEST(ChildProcessTest, AMissingProgramSaysSo) {
 TEST(ChildProcessTest, KillsTheWholeSessionEvenStoppedOrphansInOtherGroups) {
   adopt_orphans();
   ChildCommand command;
-  // As mpirun does it: a grandchild in a process group of its own, here stopped, too.
-  command.arguments = {"bash", "-c", "set -m; (kill -STOP $BASHPID) & echo $!; exit 0"};
+  // As mpirun does it: a grandchild in a process group of its own. It must not mind the SIGHUP that
+  // orphaned groups get.
+  command.arguments = {"bash", "-c", "set -m; trap '' HUP; sleep 1000 & exit 0"};
   const ChildProcess child(command);
-  const auto leader = waitpid(child.pid(), nullptr, 0);
-  EXPECT_EQ(leader, child.pid());
+  EXPECT_EQ(waitpid(child.pid(), nullptr, 0), child.pid());
   const std::vector<pid_t> left = processes_of_session(child.pid());
   ASSERT_EQ(left.size(), 1U);
+  EXPECT_NE(getpgid(left[0]), child.pid());
+  kill(left[0], SIGSTOP);
   EXPECT_TRUE(child.kill_session());
   EXPECT_EQ(waitpid(left[0], nullptr, 0), left[0]) << "we are its reaper";
   EXPECT_FALSE(child.kill_session());
