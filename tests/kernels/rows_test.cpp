@@ -1,7 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <random>
+#include <vector>
 
+#include "common/tensor/padding.h"
 #include "tests/kernels/backend_fixture.h"
 #include "tests/support/error_matchers.h"
 
@@ -53,6 +58,42 @@ TEST_P(RowsTest, EmbeddingsComeFromAPackedHeadInLeaves) {
   for (std::int64_t i = 0; i < 8; ++i) {
     for (std::int64_t j = 0; j < 10; ++j) {
       EXPECT_EQ(got.at(i, j), i < 6 ? table.at(ids[static_cast<std::size_t>(i)] - 100, j) : 0.0F);
+    }
+  }
+}
+
+// Whole tiles of a back end's layout and what is left over at every edge, in pieces that begin
+// anywhere, from every dtype.
+TEST_P(RowsTest, WhatIsPackedIsReadBackFromEveryDtype) {
+  std::mt19937 rng(/*seed=*/17);
+  const auto random = [&](std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution<std::int64_t>(low, high)(rng);
+  };
+  for (int round = 0; round < 40; ++round) {
+    const std::int64_t rows = random(1, 200);
+    const std::int64_t cols = random(1, 300);
+    const Matrix values = random_matrix(rows, cols, static_cast<std::uint32_t>(round));
+    const DType dtype = round % 2 == 0 ? DType::kBFloat16 : DType::kFloat32;
+    const TypedMatrix source(dtype, values);
+    const auto packed = backend_->create_packed({rows, round_up(cols, 2), 1, 1});
+    for (std::int64_t row = 0; row < rows;) {
+      ConstMatrixView piece = source.view();
+      piece.data = source.view().row(row);
+      piece.rows = std::min(rows - row, random(1, 90));
+      backend_->pack_rows(*packed, row, piece);
+      row += piece.rows;
+    }
+    std::vector<TokenId> ids(static_cast<std::size_t>(rows));
+    std::iota(ids.begin(), ids.end(), 0);
+    Matrix got(rows, round_up(cols, 2));
+    backend_->gather_embeddings(*packed, 0, ids, got.view());
+    for (std::int64_t i = 0; i < rows; ++i) {
+      for (std::int64_t j = 0; j < cols; ++j) {
+        const float exact = source.at(i, j);
+        const float expected =
+            activation() == DType::kBFloat16 ? float_of_bfloat16(bfloat16_of_float(exact)) : exact;
+        ASSERT_EQ(got.at(i, j), expected) << rows << " x " << cols << " at " << i << ", " << j;
+      }
     }
   }
 }
