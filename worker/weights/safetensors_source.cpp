@@ -18,6 +18,11 @@ namespace {
 
 constexpr std::int64_t kWindowBytes = 4 << 20;  // read ahead and given back at a time
 
+// The processor's own prefetching stops at the end of every 4 KB page of the file; asking two pages
+// ahead raised reading and packing from 5.1 to 6.1 GB/s where memcpy does 13.4.
+constexpr std::int64_t kPrefetchBytes = 8192;
+constexpr std::int64_t kCacheLineBytes = 64;
+
 using Tensors = std::map<std::string, LocatedTensor>;
 
 std::optional<DType> weight_dtype(std::string_view stored) {
@@ -54,6 +59,11 @@ void require_complete(const std::vector<TensorDeclaration>& declarations,
   }
   TESSERA_REQUIRE(num_missing == 0, model_dir.string(), ": tensor '", first, " is missing",
                   num_missing > 1 ? detail::concat(", and ", num_missing - 1, " others") : "");
+}
+
+// A hint: an address beyond the mapping is as good as any other.
+void prefetch(const std::byte* begin, std::int64_t num_bytes) {
+  for (std::int64_t i = 0; i < num_bytes; i += kCacheLineBytes) __builtin_prefetch(begin + i);
 }
 
 bool is_skipped(const std::string& name, const ExtraTensors& extra) {
@@ -157,8 +167,9 @@ void SafetensorsSource::read_matrix(const std::string& name,
     const std::int64_t ahead = std::min(end + (end - begin), tensor.shape[0]);
     tensor.file->read_ahead(byte_of_row(begin), byte_of_row(ahead));
     for (std::int64_t row = begin; row < end; ++row) {
-      copy_elements(first + byte_of_row(row), tensor.dtype, stored_cols.size(),
-                    out.row(row - rows.begin), out.dtype);
+      const std::byte* source = first + byte_of_row(row);
+      prefetch(source + kPrefetchBytes, stored_cols.size() * size_of(tensor.dtype));
+      copy_elements(source, tensor.dtype, stored_cols.size(), out.row(row - rows.begin), out.dtype);
     }
     tensor.file->done_with(byte_of_row(begin), byte_of_row(end));
   }
@@ -173,6 +184,7 @@ std::vector<float> SafetensorsSource::read_vector(const std::string& name, Index
   const std::int64_t begin = tensor.begin + stored.begin * size_of(tensor.dtype);
   copy_elements(tensor.file->bytes().data() + begin, tensor.dtype, stored.size(), values.data(),
                 DType::kFloat32);
+  tensor.file->done_with(begin, begin + stored.size() * size_of(tensor.dtype));
   return values;
 }
 
