@@ -13,9 +13,8 @@ using kernels::Backend;
 using kernels::PackedMatrix;
 using kernels::PackShape;
 
-constexpr std::int64_t kChunkBytes = 512
-                                     << 10;  // stays in the second-level cache until it is packed
-constexpr std::int64_t kRowGroup = 64;       // rows that a back end likes to pack at a time
+constexpr std::int64_t kChunkBytes = 512 << 10;  // stays in L2 until it is packed
+constexpr std::int64_t kRowGroup = 64;           // rows that a back end likes to pack at a time
 constexpr std::int64_t kMaxReports = 100;
 
 // A slice of a tensor and where it goes: rows of a packed matrix, or the embedding table.
