@@ -123,7 +123,8 @@ RouteResult ApiRoutes::dispatch(HttpRequest& request,
     return error_response(client_error(404, "unknown_route", "there is no route " + request.path));
   }
   route = found->path;
-  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  const std::string_view given = request.method;
+  const std::string_view method = given == "HEAD" ? "GET" : given;
   if (method != found->method) {
     auto response = error_response(client_error(
         405, "method_not_allowed", request.path + " takes " + std::string(found->method)));
