@@ -7,7 +7,7 @@ namespace tessera {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint32_t kClustersPerCase = 8;
+constexpr std::uint32_t kClustersPerCase = 40;
 #else
 constexpr std::uint32_t kClustersPerCase = 100;
 #endif
