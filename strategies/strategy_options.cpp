@@ -2,29 +2,13 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "common/base/error.h"
+#include "common/base/nearest_name.h"
 
 namespace tessera {
 namespace {
-
-/// Levenshtein distance: insertions, deletions and substitutions that turn `a` into `b`.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-    }
-  }
-  return row.back();
-}
 
 const OptionSpec* find_spec(std::span<const OptionSpec> specs, std::string_view name) {
   const auto spec =
@@ -34,10 +18,10 @@ const OptionSpec* find_spec(std::span<const OptionSpec> specs, std::string_view 
 
 std::string describe_unknown(std::span<const OptionSpec> specs, std::string_view name) {
   if (specs.empty()) return "this strategy takes no options";
-  const auto nearest = std::min_element(specs.begin(), specs.end(), [&](auto& a, auto& b) {
-    return edit_distance(a.name, name) < edit_distance(b.name, name);
-  });
-  std::string text = detail::concat("did you mean '", nearest->name, "'? Known options:");
+  std::vector<std::string_view> names;
+  for (const OptionSpec& spec : specs) names.push_back(spec.name);
+  std::string text =
+      detail::concat("did you mean '", nearest_name(name, names), "'? Known options:");
   for (const OptionSpec& spec : specs) text.append(" ").append(spec.name);
   return text;
 }

@@ -56,7 +56,7 @@ struct ServerConfig {
   // ranks
   std::int32_t tp = 1;
   std::int32_t replicas = 1;
-  std::string backend = "cpu";           ///< cpu | reference | cuda
+  std::string backend = "cpu";           ///< cpu | reference
   std::int32_t threads_per_rank = 0;     ///< 0: the machine's cores shared out among its ranks.
   std::string instruction_set = "auto";  ///< auto | avx512 | avx2 (cpu back end)
   std::string communicator = "auto";     ///< auto | shared_memory | mpi; one rank is always single.

@@ -4,7 +4,7 @@
 
 #include "common/base/error.h"
 #include "common/config/config_key.h"
-#include "common/config/nearest_name.h"
+#include "common/base/nearest_name.h"
 
 namespace tessera {
 namespace {
@@ -28,7 +28,7 @@ constexpr std::int64_t kMaxBytes = std::int64_t{1} << 50;
 constexpr std::int64_t kDay = 86'400'000;
 
 constexpr std::array<string_view, 2> kLoadFormats = {"auto", "dummy"};
-constexpr std::array<string_view, 3> kBackends = {"cpu", "reference", "cuda"};
+constexpr std::array<string_view, 2> kBackends = {"cpu", "reference"};
 constexpr std::array<string_view, 3> kInstructionSets = {"auto", "avx512", "avx2"};
 constexpr std::array<string_view, 3> kCommunicators = {"auto", "shared_memory", "mpi"};
 constexpr std::array<string_view, 4> kLogLevels = {"debug", "info", "warning", "error"};
@@ -147,7 +147,7 @@ const ConfigKey kKeys[] = {
     {"replicas", kRanks, &ServerConfig::replicas, kS | kC,
      "Copies of the model, each with ranks and pages of its own.", 1, 64},
     {"backend", kRanks, &ServerConfig::backend, kS | kC | kW,
-     "cpu: fast kernels; reference: plain loops in high precision, slow; cuda: GPUs.", 0, 0,
+     "cpu: fast kernels; reference: plain loops in high precision, slow.", 0, 0,
      kBackends},
     {"threads_per_rank", kRanks, &ServerConfig::threads_per_rank, kS | kW,
      "Compute threads of a rank; 0 shares out the machine's cores among its ranks.", 0, 1024},

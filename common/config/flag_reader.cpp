@@ -7,7 +7,7 @@
 
 #include "common/base/error.h"
 #include "common/config/config_value.h"
-#include "common/config/nearest_name.h"
+#include "common/base/nearest_name.h"
 
 namespace tessera {
 namespace {
