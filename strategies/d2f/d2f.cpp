@@ -72,18 +72,9 @@ std::vector<Span> D2f::rebuild(Sequence& sequence, Position) const {
 }
 
 StrategyEntry d2f_entry() {
-  static const OptionSpec kOptions[] = {
-      block_size_option(),
-      buffer_size_option(),
-      accept_threshold_option(),
-      add_block_threshold_option(),
-      semi_complete_threshold_option(),
-      token_stability_threshold_option(),
-      force_rule_option(),
-  };
   return {.name = "d2f",
           .summary = "Blocks in flight behind a prompt that is read bidirectionally.",
-          .options = kOptions,
+          .options = threshold_options(),
           .refusal =
               [](const ModelFacts& facts) {
                 return refusal_without_mask(facts, TrainedAttention::kBidirectionalPrompt);

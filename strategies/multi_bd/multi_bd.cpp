@@ -23,18 +23,9 @@ StepOutcome MultiBd::apply(Sequence& sequence,
 }
 
 StrategyEntry multi_bd_entry() {
-  static const OptionSpec kOptions[] = {
-      block_size_option(),
-      buffer_size_option(),
-      accept_threshold_option(),
-      add_block_threshold_option(),
-      semi_complete_threshold_option(),
-      token_stability_threshold_option(),
-      force_rule_option(),
-  };
   return {.name = "multi_bd",
           .summary = "Block diffusion with several blocks in flight and threshold acceptance.",
-          .options = kOptions,
+          .options = threshold_options(),
           .refusal =
               [](const ModelFacts& facts) {
                 return refusal_without_mask(facts, TrainedAttention::kBlockCausal);

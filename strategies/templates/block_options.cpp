@@ -77,6 +77,19 @@ OptionSpec force_rule_option() {
               "behind a semi-complete block, or always all."};
 }
 
+std::span<const OptionSpec> threshold_options() {
+  static const OptionSpec kOptions[] = {
+      block_size_option(),
+      buffer_size_option(),
+      accept_threshold_option(),
+      add_block_threshold_option(),
+      semi_complete_threshold_option(),
+      token_stability_threshold_option(),
+      force_rule_option(),
+  };
+  return kOptions;
+}
+
 BlockBufferRules block_buffer_rules(const ModelFacts& facts,
                                     const StrategyOptions& options,
                                     const BufferParity& parity) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "strategies/strategy_options.h"
@@ -26,6 +27,9 @@ OptionSpec token_stability_threshold_option();
 OptionSpec semi_complete_threshold_option();
 OptionSpec accept_threshold_option();
 OptionSpec force_rule_option();
+
+/// All of them: what threshold acceptance over a block buffer takes.
+std::span<const OptionSpec> threshold_options();
 
 /// The buffer that the first four options and the model describe.
 BlockBufferRules block_buffer_rules(const ModelFacts& facts,
