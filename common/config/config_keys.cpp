@@ -3,8 +3,8 @@
 #include <limits>
 
 #include "common/base/error.h"
-#include "common/config/config_key.h"
 #include "common/base/nearest_name.h"
+#include "common/config/config_key.h"
 
 namespace tessera {
 namespace {
@@ -147,8 +147,7 @@ const ConfigKey kKeys[] = {
     {"replicas", kRanks, &ServerConfig::replicas, kS | kC,
      "Copies of the model, each with ranks and pages of its own.", 1, 64},
     {"backend", kRanks, &ServerConfig::backend, kS | kC | kW,
-     "cpu: fast kernels; reference: plain loops in high precision, slow.", 0, 0,
-     kBackends},
+     "cpu: fast kernels; reference: plain loops in high precision, slow.", 0, 0, kBackends},
     {"threads_per_rank", kRanks, &ServerConfig::threads_per_rank, kS | kW,
      "Compute threads of a rank; 0 shares out the machine's cores among its ranks.", 0, 1024},
     {"instruction_set", kRanks, &ServerConfig::instruction_set, kS | kW,

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "common/base/error.h"
-#include "common/config/config_value.h"
 #include "common/base/nearest_name.h"
+#include "common/config/config_value.h"
 
 namespace tessera {
 namespace {
