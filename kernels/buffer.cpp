@@ -15,9 +15,13 @@ std::int64_t mapped_bytes(std::int64_t num_bytes) {
   return round_up(num_bytes, kPageBytes);
 }
 
+void unmap(void* data, std::int64_t num_bytes) {
+  munmap(data, static_cast<std::size_t>(mapped_bytes(num_bytes)));
+}
+
 }  // namespace
 
-Buffer::Buffer(std::int64_t num_bytes) : num_bytes_(num_bytes) {
+Buffer::Buffer(std::int64_t num_bytes) : num_bytes_(num_bytes), release_(&unmap) {
   TESSERA_REQUIRE(num_bytes >= 0, "buffer of ", num_bytes, " bytes");
   if (num_bytes == 0) return;
   const std::int64_t wanted = mapped_bytes(num_bytes);
@@ -32,10 +36,6 @@ Buffer::Buffer(std::int64_t num_bytes) : num_bytes_(num_bytes) {
   if (wanted >= kHugePageBytes) {
     madvise(mapping, static_cast<std::size_t>(wanted), MADV_HUGEPAGE);
   }
-}
-
-Buffer::~Buffer() {
-  if (data_ != nullptr) munmap(data_, static_cast<std::size_t>(mapped_bytes(num_bytes_)));
 }
 
 }  // namespace tessera::kernels

@@ -91,15 +91,20 @@ struct VocabularyShard {
   TokenId mask_id = -1;             ///< excluded; -1: none
 };
 
-/// The operations a model is made of, on one device. Every operation blocks until it is done, takes
-/// zero rows, allocates nothing, and writes its outputs only, padding of strided outputs untouched.
+/// The operations a model is made of, on one device. Operations run in the order of the calls,
+/// perhaps later: download() waits. Every operation takes zero rows, allocates nothing, and writes
+/// its outputs only, padding of strided outputs untouched.
+///
+/// Memory: matrices, pages, workspaces, weight vectors (spans of float) and what moe_route()
+/// chooses lie in memory from allocate(). The rest are host arrays, free to change on return: ids,
+/// positions, slots, rows, spans with their page tables, recipes, measures; rows to pack; partials.
 ///
 /// Rows are independent: the bits of a row depend on its own inputs alone, never on the other rows,
 /// their number, the number of threads, page size or page ids.
 ///
 /// dtypes: "activation" and "cache" are what activation_dtype() and cache_dtype() say
 /// (reference: fp32 both); rounding is to nearest even. The residual stream and all GEMM
-/// outputs are fp32. Views may have any row stride and element alignment; spans are host memory.
+/// outputs are fp32. Views may have any row stride and element alignment.
 ///
 /// Every operation throws Error{kInvalidArgument} for shapes, dtypes and ids that break the
 /// contract stated here. Owned and called by one thread; its worker threads are its own.
@@ -113,6 +118,17 @@ class Backend {
   virtual DType activation_dtype() const = 0;
   virtual DType cache_dtype() const = 0;
 
+  // --- memory ---
+
+  /// Zeros. @throws Error{kDevice} if memory is short.
+  virtual Buffer allocate(std::int64_t num_bytes) = 0;
+
+  /// Host to device. `host` is free to change on return.
+  virtual void upload(const void* host, void* device, std::int64_t num_bytes) = 0;
+
+  /// Device to host, behind every operation called before. Done on return.
+  virtual void download(const void* device, void* host, std::int64_t num_bytes) = 0;
+
   // --- weights ---
 
   /// An all-zero packed matrix; pack_rows fills it.
@@ -122,7 +138,7 @@ class Backend {
   /// Packs consecutive rows [first_row, first_row + rows.rows) of a matrix. Fused matrices (QKV,
   /// gate and up) are several calls; so is a large tensor whose source pages are to be released
   /// meanwhile. Multiples of 64 rows at a time are fastest.
-  /// @param rows  fp32, fp16 or bf16 [n, <= cols]: the missing columns stay zero.
+  /// @param rows  Host memory, fp32, fp16 or bf16 [n, <= cols]: the missing columns stay zero.
   virtual void pack_rows(PackedMatrix& matrix, std::int64_t first_row, ConstMatrixView rows) = 0;
 
   // --- embedding ---

@@ -10,6 +10,7 @@
 #include "kernels/cpu/cpu_products.h"
 #include "kernels/cpu/thread_team.h"
 #include "kernels/cpu/tile_walk.h"
+#include "kernels/host_backend.h"
 #include "kernels/op_checks.h"
 
 namespace tessera::kernels {
@@ -35,7 +36,7 @@ const CpuMatrix& cpu_matrix(const PackedMatrix& matrix) {
   return *own;
 }
 
-class CpuBackend final : public Backend {
+class CpuBackend final : public HostBackend {
  public:
   explicit CpuBackend(const BackendOptions& options)
       : instruction_set_(select_instruction_set(options.instruction_set)),

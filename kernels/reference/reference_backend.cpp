@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "kernels/convert.h"
+#include "kernels/host_backend.h"
 #include "kernels/measure_row.h"
 #include "kernels/op_checks.h"
 #include "kernels/partition.h"
@@ -57,7 +58,7 @@ void apply_recipe(const RecipeRow& row, const ConstMatrixView& gathered, const M
   }
 }
 
-class ReferenceBackend final : public Backend {
+class ReferenceBackend final : public HostBackend {
  public:
   std::string_view device_name() const override { return "reference"; }
   DType activation_dtype() const override { return DType::kFloat32; }

@@ -21,12 +21,15 @@ struct KvShape {
 };
 
 /// A rank's K/V pages of all layers, K and V separate: [num_pages, page_size, num_kv_heads,
-/// head_dim] each. Page i is the same page in every layer and on every rank. Takes physical memory
+/// head_dim] each. Page i is the same page in every layer and on every rank. Host memory is taken
 /// only as pages are first written.
 class KvPool {
  public:
   /// @throws Error{kDevice} if the machine has no such memory.
-  KvPool(const KvShape& shape, std::int32_t num_pages, std::int32_t page_size);
+  KvPool(const KvShape& shape,
+         std::int32_t num_pages,
+         std::int32_t page_size,
+         kernels::Backend& backend);
 
   const kernels::KvPages& layer(std::int32_t index) const {
     return layers_[static_cast<std::size_t>(index)];

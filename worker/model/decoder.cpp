@@ -74,27 +74,30 @@ void Decoder::reserve_experts() {
   if (layer == weights_.layers.end()) return;
   const MoeSpec& moe = spec_.moe;
   router_logits_ = workspace(DType::kFloat32, moe.num_experts, max_rows_);
-  expert_workspace_ = kernels::Buffer(
+  expert_workspace_ = backend_.allocate(
       backend_.moe_workspace_bytes(layer->experts, moe.experts_per_token, max_rows_));
-  const auto slots = static_cast<std::size_t>(max_rows_ * moe.experts_per_token);
-  chosen_.resize(slots);
-  chosen_weights_.resize(slots);
+  const std::int64_t slots = max_rows_ * moe.experts_per_token;
+  chosen_ = backend_.allocate(slots * static_cast<std::int64_t>(sizeof(std::int32_t)));
+  chosen_weights_ = backend_.allocate(slots * static_cast<std::int64_t>(sizeof(float)));
 }
 
 void Decoder::fill_rope(std::int32_t num_positions) {
   const std::int64_t width = spec_.rope.width;
-  rope_memory_ = kernels::Buffer(num_positions * width * size_of(DType::kFloat32));
-  rope_ = {rope_memory_.data(), DType::kFloat32, num_positions, width, width};
   std::vector<double> frequencies;
   for (std::int64_t j = 0; j < width / 2; ++j) {
     frequencies.push_back(
         std::pow(spec_.rope.theta, -2.0 * static_cast<double>(j) / static_cast<double>(width)));
   }
-  kernels::fill_rope_table(frequencies, rope_);
+  const kernels::Buffer table(num_positions * width * size_of(DType::kFloat32));
+  kernels::fill_rope_table(frequencies,
+                           {table.data(), DType::kFloat32, num_positions, width, width});
+  rope_memory_ = backend_.allocate(table.num_bytes());
+  rope_ = {rope_memory_.data(), DType::kFloat32, num_positions, width, width};
+  backend_.upload(table.data(), rope_.data, table.num_bytes());
 }
 
 Decoder::Workspace Decoder::workspace(DType dtype, std::int64_t cols, std::int64_t rows) {
-  return {kernels::Buffer(rows * cols * size_of(dtype)), dtype, cols};
+  return {backend_.allocate(rows * cols * size_of(dtype)), dtype, cols};
 }
 
 MatrixView Decoder::forward(const RowBatch& batch, const KvPool& pool) {
@@ -105,7 +108,7 @@ MatrixView Decoder::forward(const RowBatch& batch, const KvPool& pool) {
   const MatrixView normed = normed_.rows(rows);
   embed(batch, residual);
   bool has_delta = false;  // what the layer before adds is added by the norm that follows it
-  const auto norm = [&](const std::vector<float>& weight) {
+  const auto norm = [&](std::span<const float> weight) {
     if (has_delta) {
       backend_.add_rms_norm(residual, delta, weight, spec_.rms_norm_eps, normed);
     } else {
@@ -229,8 +232,8 @@ void Decoder::experts(const LayerWeights& layer, std::int64_t num_rows) {
   const MatrixView rows = normed_.rows(num_rows);
   const MatrixView logits = router_logits_.rows(num_rows);
   const auto slots = static_cast<std::size_t>(num_rows * moe.experts_per_token);
-  const std::span<std::int32_t> chosen = std::span(chosen_).first(slots);
-  const std::span<float> chosen_weights = std::span(chosen_weights_).first(slots);
+  const std::span<std::int32_t> chosen = chosen_.values<std::int32_t>().first(slots);
+  const std::span<float> chosen_weights = chosen_weights_.values<float>().first(slots);
   backend_.gemm(rows, *layer.router, logits);
   const bool is_sigmoid = moe.router == RouterKind::kGroupedSigmoid;
   backend_.moe_route(
@@ -251,8 +254,7 @@ void Decoder::experts(const LayerWeights& layer, std::int64_t num_rows) {
                         .experts_per_token = moe.experts_per_token,
                         .experts = chosen,
                         .expert_weights = chosen_weights,
-                        .workspace = {expert_workspace_.as<std::byte>(),
-                                      static_cast<std::size_t>(expert_workspace_.num_bytes())},
+                        .workspace = expert_workspace_.values<std::byte>(),
                         .out = delta_.rows(num_rows)});
   reduce(delta_.rows(num_rows));
 }

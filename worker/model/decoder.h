@@ -63,7 +63,7 @@ class Decoder {
     }
   };
 
-  static Workspace workspace(DType dtype, std::int64_t cols, std::int64_t rows);
+  Workspace workspace(DType dtype, std::int64_t cols, std::int64_t rows);
   void fill_rope(std::int32_t num_positions);
   void embed(const RowBatch& batch, const MatrixView& residual);
   void gather(std::span<const TokenId> ids, const MatrixView& out);
@@ -97,8 +97,8 @@ class Decoder {
   Workspace product_;        // activation dtype [group, I]
   Workspace router_logits_;  // fp32 [rows, experts]
   kernels::Buffer expert_workspace_;
-  std::vector<std::int32_t> chosen_;   // [rows, experts per token]
-  std::vector<float> chosen_weights_;  // likewise
+  kernels::Buffer chosen_;          // int32 [rows, experts per token]
+  kernels::Buffer chosen_weights_;  // fp32, likewise
   kernels::Buffer rope_memory_;
   MatrixView rope_;  // fp32 [num_positions, rotary width]
 

@@ -10,6 +10,7 @@ namespace tessera {
 namespace {
 
 using kernels::Backend;
+using kernels::FloatVector;
 using kernels::PackedMatrix;
 using kernels::PackShape;
 
@@ -52,8 +53,8 @@ class WeightLoader {
   IndexRange hidden() const { return {0, spec_.hidden_size}; }
   std::int32_t leaves() const { return kNumLeaves / shard_.tp; }
 
-  std::vector<float> vector(const std::string& name, IndexRange range) {
-    return source_.read_vector(name, range);
+  FloatVector vector(const std::string& name, IndexRange range) {
+    return {backend_, source_.read_vector(name, range)};
   }
 
   void add(const std::string& module,
@@ -74,7 +75,7 @@ class WeightLoader {
       return;
     }
     const DType dtype = backend_.activation_dtype();
-    weights.embedding_memory = kernels::Buffer(rows * cols * size_of(dtype));
+    weights.embedding_memory = backend_.allocate(rows * cols * size_of(dtype));
     const MatrixView table{weights.embedding_memory.data(), dtype, rows, cols, cols};
     weights.embedding = table;
     slices_.push_back({names.embedding + ".weight", shard_.vocab, hidden(), nullptr, 0, table});
@@ -131,14 +132,16 @@ class WeightLoader {
     const std::pair<const ModuleRows*, IndexRange> parts[] = {
         {&names.q, shard_.q}, {&names.k, shard_.kv}, {&names.v, shard_.kv}};
     std::int64_t first_packed_row = 0;
+    std::vector<float> biases;
     for (const auto& [part, rows] : parts) {
       const IndexRange in_module{part->first_row + rows.begin, part->first_row + rows.end};
       add(part->module, in_module, hidden(), *layer.qkv, first_packed_row);
       first_packed_row += rows.size();
       if (!spec_.qkv_bias) continue;
-      const std::vector<float> bias = vector(part->module + ".bias", in_module);
-      layer.qkv_bias.insert(layer.qkv_bias.end(), bias.begin(), bias.end());
+      const std::vector<float> bias = source_.read_vector(part->module + ".bias", in_module);
+      biases.insert(biases.end(), bias.begin(), bias.end());
     }
+    layer.qkv_bias = {backend_, biases};
   }
 
   // A weight whose products are summed over ranks.
@@ -150,12 +153,13 @@ class WeightLoader {
   }
 
   // What packs as bf16 in the end is read as such: half the bytes to move.
-  DType read_dtype(const std::string& name) const {
-    return source_.is_bf16(name) ? DType::kBFloat16 : DType::kFloat32;
+  DType read_dtype(const Slice& slice) const {
+    if (slice.packed == nullptr) return slice.table.dtype;
+    return source_.is_bf16(slice.name) ? DType::kBFloat16 : DType::kFloat32;
   }
 
   std::int64_t num_bytes(const Slice& slice) const {
-    return slice.rows.size() * slice.cols.size() * size_of(read_dtype(slice.name));
+    return slice.rows.size() * slice.cols.size() * size_of(read_dtype(slice));
   }
 
   void read_slices(const LoadProgress& on_progress) {
@@ -175,7 +179,7 @@ class WeightLoader {
 
   template <typename OnBytes>
   void read_slice(const Slice& slice, const OnBytes& on_bytes) {
-    const DType dtype = read_dtype(slice.name);
+    const DType dtype = read_dtype(slice);
     const std::int64_t cols = slice.cols.size();
     const std::int64_t row_bytes = std::max<std::int64_t>(1, cols * size_of(dtype));
     const std::int64_t chunk =
@@ -183,14 +187,11 @@ class WeightLoader {
     for (std::int64_t done = 0; done < slice.rows.size(); done += chunk) {
       const std::int64_t count = std::min(chunk, slice.rows.size() - done);
       const IndexRange rows{slice.rows.begin + done, slice.rows.begin + done + count};
+      const MatrixView part = chunk_view(dtype, count, cols);
+      source_.read_matrix(slice.name, rows, slice.cols, part);
       if (slice.packed == nullptr) {
-        MatrixView part = slice.table;
-        part.data = slice.table.row(done);
-        part.rows = count;
-        source_.read_matrix(slice.name, rows, slice.cols, part);
+        backend_.upload(part.data, slice.table.row(done), count * row_bytes);
       } else {
-        const MatrixView part = chunk_view(dtype, count, cols);
-        source_.read_matrix(slice.name, rows, slice.cols, part);
         backend_.pack_rows(*slice.packed, slice.first_packed_row + done, part);
       }
       on_bytes(count * row_bytes);

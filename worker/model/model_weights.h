@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/model_spec/sharding.h"
+#include "kernels/float_vector.h"
 #include "kernels/ops.h"
 #include "worker/weights/tensor_source.h"
 
@@ -14,17 +15,17 @@ namespace tessera {
 /// One rank's share of a layer. nq, nkv: heads of this rank; D: head_dim; I: this rank's share of
 /// the intermediate dimension, padding included.
 struct LayerWeights {
-  std::vector<float> input_norm;                   ///< [hidden]
+  kernels::FloatVector input_norm;                 ///< [hidden]
   std::unique_ptr<kernels::PackedMatrix> qkv;      ///< [(nq + 2 nkv) D, hidden]
-  std::vector<float> qkv_bias;                     ///< [(nq + 2 nkv) D] or empty
-  std::vector<float> q_norm;                       ///< [D] or empty
-  std::vector<float> k_norm;                       ///< [D] or empty
+  kernels::FloatVector qkv_bias;                   ///< [(nq + 2 nkv) D] or empty
+  kernels::FloatVector q_norm;                     ///< [D] or empty
+  kernels::FloatVector k_norm;                     ///< [D] or empty
   std::unique_ptr<kernels::PackedMatrix> o;        ///< [hidden, nq D, padded]
-  std::vector<float> post_norm;                    ///< [hidden]
+  kernels::FloatVector post_norm;                  ///< [hidden]
   std::unique_ptr<kernels::PackedMatrix> gate_up;  ///< [2 I, hidden]; null with experts
   std::unique_ptr<kernels::PackedMatrix> down;     ///< [hidden, I]; null with experts
   std::unique_ptr<kernels::PackedMatrix> router;   ///< [experts, hidden], on every rank; or null
-  std::vector<float> router_bias;                  ///< [experts] or empty
+  kernels::FloatVector router_bias;                ///< [experts] or empty
   kernels::ExpertWeights experts;
 };
 
@@ -34,7 +35,7 @@ struct ModelWeights {
   ConstMatrixView embedding;         ///< [vocab_shard, hidden], activation dtype; empty when tied:
                                      ///< then rows are gathered from lm_head.
   std::vector<LayerWeights> layers;
-  std::vector<float> final_norm;                   ///< [hidden]
+  kernels::FloatVector final_norm;                 ///< [hidden]
   std::unique_ptr<kernels::PackedMatrix> lm_head;  ///< [vocab_shard, hidden]
 };
 

@@ -16,7 +16,7 @@ ModelRunner::ModelRunner(const ModelSpec& spec,
                          Communicator& communicator,
                          const RankConfig& config)
     : shard_(shard),
-      pool_(kv_shape(spec, shard, backend), config.num_pages, config.page_size),
+      pool_(kv_shape(spec, shard, backend), config.num_pages, config.page_size, backend),
       tables_(config.num_pages,
               config.max_sequences,
               StepInputs::num_positions(config) / config.page_size),

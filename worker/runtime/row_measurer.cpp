@@ -28,10 +28,6 @@ class RankGroup final : public kernels::ShardGroup {
   Communicator& communicator_;
 };
 
-std::span<std::byte> bytes_of(const kernels::Buffer& buffer) {
-  return {buffer.as<std::byte>(), static_cast<std::size_t>(buffer.num_bytes())};
-}
-
 }  // namespace
 
 RowMeasurer::RowMeasurer(const ModelSpec& spec,
@@ -52,10 +48,10 @@ RowMeasurer::RowMeasurer(const ModelSpec& spec,
   const auto fused = static_cast<std::int64_t>(fused_group_);
   const auto stored = static_cast<std::int64_t>(logits_group_);
   const std::int64_t hidden = spec.hidden_size;
-  gathered_ = kernels::Buffer(fused * hidden * size_of(DType::kFloat32));
-  normed_ = kernels::Buffer(fused * hidden * size_of(backend.activation_dtype()));
-  logits_ = kernels::Buffer(stored * shard.vocab.size() * size_of(DType::kFloat32));
-  fused_workspace_ = kernels::Buffer(backend.measure_workspace_bytes(*weights.lm_head, fused));
+  gathered_ = backend.allocate(fused * hidden * size_of(DType::kFloat32));
+  normed_ = backend.allocate(fused * hidden * size_of(backend.activation_dtype()));
+  logits_ = backend.allocate(stored * shard.vocab.size() * size_of(DType::kFloat32));
+  fused_workspace_ = backend.allocate(backend.measure_workspace_bytes(*weights.lm_head, fused));
   filtered_workspace_ =
       kernels::Buffer(kernels::filtered_measure_workspace_bytes(stored, communicator.size()));
   partials_.resize(fused_group_);
@@ -110,7 +106,7 @@ void RowMeasurer::measure_fused(const MatrixView& residual,
                                 std::span<Measurement> results) {
   const auto measures = std::span(measured.measures).subspan(first, count);
   backend_.measure(final_rows(residual, std::span(measured.rows).subspan(first, count)),
-                   *weights_.lm_head, vocabulary_, measures, bytes_of(fused_workspace_),
+                   *weights_.lm_head, vocabulary_, measures, fused_workspace_.values<std::byte>(),
                    std::span(partials_).first(count));
   merge_over_ranks(count);
   for (std::size_t i = 0; i < count; ++i) {
@@ -145,7 +141,7 @@ void RowMeasurer::measure_filtered(const MatrixView& residual,
                   *weights_.lm_head, vocabulary_, measures, logits);
   RankGroup ranks(communicator_);
   kernels::filtered_measure(logits, kNumLeaves / shard_.tp, vocabulary_.first_id, measures, ranks,
-                            bytes_of(filtered_workspace_),
+                            filtered_workspace_.values<std::byte>(),
                             std::span(filtered_results_).first(count));
   for (std::size_t i = 0; i < count; ++i) {
     results[measured.results[first + i]] = filtered_results_[i];

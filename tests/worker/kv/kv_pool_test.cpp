@@ -5,13 +5,16 @@
 
 #include <algorithm>
 
+#include "kernels/backend_registry.h"
+
 namespace tessera {
 namespace {
 
 TEST(KvPoolTest, EveryLayerHasItsOwnZeroPages) {
   const KvShape shape{.num_layers = 3, .num_kv_heads = 2, .head_dim = 4, .dtype = DType::kBFloat16};
   EXPECT_EQ(shape.bytes_per_token(), 2 * 3 * 2 * 4 * 2);
-  const KvPool pool(shape, /*num_pages=*/5, /*page_size=*/8);
+  const auto backend = kernels::create_backend("reference", {});
+  const KvPool pool(shape, /*num_pages=*/5, /*page_size=*/8, *backend);
   std::vector<const void*> memory;
   for (std::int32_t layer = 0; layer < 3; ++layer) {
     const kernels::KvPages& pages = pool.layer(layer);

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstring>
+
+#include "kernels/ops.h"
+
+namespace tessera::kernels {
+
+/// Memory of back ends that compute in the host's.
+class HostBackend : public Backend {
+ public:
+  Buffer allocate(std::int64_t num_bytes) override { return Buffer(num_bytes); }
+  void upload(const void* host, void* device, std::int64_t num_bytes) override {
+    copy(host, device, num_bytes);
+  }
+  void download(const void* device, void* host, std::int64_t num_bytes) override {
+    copy(device, host, num_bytes);
+  }
+
+ private:
+  static void copy(const void* from, void* to, std::int64_t num_bytes) {
+    if (num_bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(num_bytes));
+  }
+};
+
+}  // namespace tessera::kernels
