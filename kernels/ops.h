@@ -138,7 +138,8 @@ class Backend {
   /// Packs consecutive rows [first_row, first_row + rows.rows) of a matrix. Fused matrices (QKV,
   /// gate and up) are several calls; so is a large tensor whose source pages are to be released
   /// meanwhile. Multiples of 64 rows at a time are fastest.
-  /// @param rows  Host memory, fp32, fp16 or bf16 [n, <= cols]: the missing columns stay zero.
+  /// @param rows  Host memory at any address, fp32, fp16 or bf16 [n, <= cols]: the missing columns
+  ///              stay zero.
   virtual void pack_rows(PackedMatrix& matrix, std::int64_t first_row, ConstMatrixView rows) = 0;
 
   // --- embedding ---

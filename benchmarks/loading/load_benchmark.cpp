@@ -17,7 +17,6 @@
 
 #include "benchmarks/loading/resident_memory.h"
 #include "common/base/error.h"
-#include "common/tensor/padding.h"
 #include "kernels/backend_registry.h"
 #include "kernels/buffer.h"
 #include "worker/make_model/make_model.h"
@@ -31,7 +30,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kRounds = 5;
-constexpr std::int64_t kChunkBytes = 512 << 10;  // read and packed at a time
 
 struct Options {
   std::string directory = "/tmp";
@@ -139,19 +137,13 @@ std::vector<Target> make_targets(const std::vector<TensorDeclaration>& tensors,
 std::int64_t pack_all(TensorSource& source,
                       std::span<const Target> targets,
                       kernels::Backend& backend) {
-  std::vector<std::uint16_t> chunk;
   std::int64_t bytes = 0;
   for (const Target& target : targets) {
-    const std::int64_t cols = target.cols.size();
-    const std::int64_t step = round_up(kChunkBytes / (cols * size_of(DType::kBFloat16)), 64);
-    for (std::int64_t row = 0; row < target.tensor.shape[0]; row += step) {
-      const std::int64_t count = std::min(step, target.tensor.shape[0] - row);
-      chunk.resize(static_cast<std::size_t>(count * cols));
-      const MatrixView part{chunk.data(), DType::kBFloat16, count, cols, cols};
-      source.read_matrix(target.tensor.name, {row, row + count}, target.cols, part);
-      backend.pack_rows(*target.packed, row, part);
-      bytes += count * cols * size_of(DType::kBFloat16);
-    }
+    const auto pack = [&](std::int64_t first_row, const ConstMatrixView& part) {
+      backend.pack_rows(*target.packed, first_row, part);
+      bytes += part.rows * part.cols * size_of(part.dtype);
+    };
+    source.visit_matrix(target.tensor.name, {0, target.tensor.shape[0]}, target.cols, pack);
   }
   return bytes;
 }

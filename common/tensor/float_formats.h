@@ -1,7 +1,9 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "common/tensor/dtype.h"
 
@@ -31,12 +33,17 @@ inline float float_of_float16(std::uint16_t bits) {
   return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
 }
 
-/// Element `index` of a row of floating dtype.
+/// Element `index` of a row of floating dtype, at any address.
 inline float load_element(const void* row, DType dtype, std::int64_t index) {
+  const auto load = [&]<typename T>(T value) {
+    std::memcpy(&value, static_cast<const std::byte*>(row) + index * std::int64_t{sizeof value},
+                sizeof value);
+    return value;
+  };
   switch (dtype) {
-    case DType::kFloat32: return static_cast<const float*>(row)[index];
-    case DType::kFloat16: return float_of_float16(static_cast<const std::uint16_t*>(row)[index]);
-    case DType::kBFloat16: return float_of_bfloat16(static_cast<const std::uint16_t*>(row)[index]);
+    case DType::kFloat32: return load(0.0F);
+    case DType::kFloat16: return float_of_float16(load(std::uint16_t{0}));
+    case DType::kBFloat16: return float_of_bfloat16(load(std::uint16_t{0}));
     case DType::kInt32: break;
   }
   return 0.0F;  // callers have checked the dtype

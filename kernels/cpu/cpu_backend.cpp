@@ -55,8 +55,10 @@ class CpuBackend final : public HostBackend {
   void pack_rows(PackedMatrix& matrix, std::int64_t first_row, ConstMatrixView rows) override {
     const CpuMatrix& own = cpu_matrix(matrix);
     check_pack_rows(own.shape(), first_row, rows);
-    for_rows(rows.rows, rows.cols, [&](std::int64_t begin, std::int64_t end) {
-      pack_rows_cpu(own, first_row, rows, begin, end);
+    const std::int64_t num_groups = round_up(rows.rows, kPanelWidth) / kPanelWidth;
+    for_rows(num_groups, kPanelWidth * rows.cols, [&](std::int64_t begin, std::int64_t end) {
+      pack_rows_cpu(own, first_row, rows, begin * kPanelWidth,
+                    std::min(end * kPanelWidth, rows.rows));
     });
   }
 

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <vector>
+
 #include "kernels/partition.h"
 #include "tests/kernels/backend_fixture.h"
 #include "tests/support/error_matchers.h"
@@ -164,6 +167,28 @@ TEST_P(GemmTest, WeightsMayBePackedInPieces) {
   const Matrix want = multiply(*backend_, a, w, {0, 36, 1, 1});
   for (std::int64_t i = 0; i < 7; ++i) {
     for (std::int64_t j = 0; j < 140; ++j) ASSERT_EQ(got.at(i, j), want.at(i, j));
+  }
+}
+
+// As tensors lie in a mapped file.
+TEST_P(GemmTest, WeightsMayBePackedFromAnyAddress) {
+  TypedMatrix a = random(5, 160, 11);
+  const Matrix floats = random(150, 160, 12).values();
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    const TypedMatrix w(dtype, floats);
+    const Matrix want = multiply(*backend_, a, w, {0, 160, 1, 1});
+    const auto num_bytes = static_cast<std::size_t>(150 * w.view().row_stride * size_of(dtype));
+    std::vector<std::byte> memory(num_bytes + 1);
+    std::memcpy(memory.data() + 1, w.view().data, num_bytes);
+    ConstMatrixView source = w.view();
+    source.data = memory.data() + 1;
+    const auto packed = backend_->create_packed({150, 160, 1, 1});
+    backend_->pack_rows(*packed, 0, source);
+    Matrix got(5, 150);
+    backend_->gemm(a.view(), *packed, got.view());
+    for (std::int64_t i = 0; i < 5; ++i) {
+      for (std::int64_t j = 0; j < 150; ++j) ASSERT_EQ(got.at(i, j), want.at(i, j));
+    }
   }
 }
 

@@ -14,8 +14,6 @@ using kernels::FloatVector;
 using kernels::PackedMatrix;
 using kernels::PackShape;
 
-constexpr std::int64_t kChunkBytes = 512 << 10;  // stays in L2 until it is packed
-constexpr std::int64_t kRowGroup = 64;           // rows that a back end likes to pack at a time
 constexpr std::int64_t kMaxReports = 100;
 
 // A slice of a tensor and where it goes: rows of a packed matrix, or the embedding table.
@@ -152,56 +150,59 @@ class WeightLoader {
     return packed;
   }
 
-  // What packs as bf16 in the end is read as such: half the bytes to move.
-  DType read_dtype(const Slice& slice) const {
-    if (slice.packed == nullptr) return slice.table.dtype;
-    return source_.is_bf16(slice.name) ? DType::kBFloat16 : DType::kFloat32;
-  }
-
-  std::int64_t num_bytes(const Slice& slice) const {
-    return slice.rows.size() * slice.cols.size() * size_of(read_dtype(slice));
+  std::int64_t row_bytes(const Slice& slice) const {
+    return slice.cols.size() * size_of(source_.stored_dtype(slice.name));
   }
 
   void read_slices(const LoadProgress& on_progress) {
     std::int64_t total = 0;
-    for (const Slice& slice : slices_) total += num_bytes(slice);
-    std::int64_t done = 0;
+    for (const Slice& slice : slices_) total += slice.rows.size() * row_bytes(slice);
+    std::int64_t before = 0;  // bytes of the slices that are done
     std::int64_t next_report = 0;
     for (const Slice& slice : slices_) {
-      read_slice(slice, [&](std::int64_t bytes) {
-        done += bytes;
+      const auto report = [&](std::int64_t num_rows) {
+        const std::int64_t done = before + num_rows * row_bytes(slice);
         if (!on_progress || (done < next_report && done < total)) return;
         on_progress(done, total);
         next_report = done + total / kMaxReports;
-      });
-    }
-  }
-
-  template <typename OnBytes>
-  void read_slice(const Slice& slice, const OnBytes& on_bytes) {
-    const DType dtype = read_dtype(slice);
-    const std::int64_t cols = slice.cols.size();
-    const std::int64_t row_bytes = std::max<std::int64_t>(1, cols * size_of(dtype));
-    const std::int64_t chunk =
-        round_up(std::max<std::int64_t>(1, kChunkBytes / row_bytes), kRowGroup);
-    for (std::int64_t done = 0; done < slice.rows.size(); done += chunk) {
-      const std::int64_t count = std::min(chunk, slice.rows.size() - done);
-      const IndexRange rows{slice.rows.begin + done, slice.rows.begin + done + count};
-      const MatrixView part = chunk_view(dtype, count, cols);
-      source_.read_matrix(slice.name, rows, slice.cols, part);
-      if (slice.packed == nullptr) {
-        backend_.upload(part.data, slice.table.row(done), count * row_bytes);
+      };
+      if (slice.packed != nullptr) {
+        pack_slice(slice, report);
       } else {
-        backend_.pack_rows(*slice.packed, slice.first_packed_row + done, part);
+        read_table(slice, report);
       }
-      on_bytes(count * row_bytes);
+      before += slice.rows.size() * row_bytes(slice);
     }
   }
 
-  MatrixView chunk_view(DType dtype, std::int64_t rows, std::int64_t cols) {
-    const std::int64_t bytes = rows * cols * size_of(dtype);
-    if (chunk_.num_bytes() < bytes) chunk_ = kernels::Buffer(bytes);
-    return {chunk_.data(), dtype, rows, cols, cols};
+  // What reaches beyond the tensor is not visited: packed matrices start as zeros.
+  template <typename OnRows>
+  void pack_slice(const Slice& slice, const OnRows& on_rows) {
+    std::int64_t done = 0;
+    const auto pack = [&](std::int64_t first_row, const ConstMatrixView& part) {
+      backend_.pack_rows(*slice.packed, slice.first_packed_row + first_row, part);
+      done = first_row + part.rows;
+      on_rows(done);
+    };
+    source_.visit_matrix(slice.name, slice.rows, slice.cols, pack);
+    if (done < slice.rows.size()) on_rows(slice.rows.size());
+  }
+
+  template <typename OnRows>
+  void read_table(const Slice& slice, const OnRows& on_rows) {
+    constexpr std::int64_t kPartRows = 256;
+    const DType dtype = slice.table.dtype;
+    const std::int64_t cols = slice.cols.size();
+    const kernels::Buffer part(kPartRows * cols * size_of(dtype));
+    for (std::int64_t done = 0; done < slice.rows.size();) {
+      const std::int64_t count = std::min(kPartRows, slice.rows.size() - done);
+      const std::int64_t first = slice.rows.begin + done;
+      source_.read_matrix(slice.name, {first, first + count}, slice.cols,
+                          {part.data(), dtype, count, cols, cols});
+      backend_.upload(part.data(), slice.table.row(done), count * cols * size_of(dtype));
+      done += count;
+      on_rows(done);
+    }
   }
 
   const ModelSpec& spec_;
@@ -209,7 +210,6 @@ class WeightLoader {
   TensorSource& source_;
   Backend& backend_;
   std::vector<Slice> slices_;
-  kernels::Buffer chunk_;
 };
 
 }  // namespace

@@ -144,6 +144,27 @@ void DummySource::read_matrix(const std::string& name,
   zero_outside(rows, cols, stored_rows, stored_cols, out);
 }
 
+void DummySource::visit_matrix(const std::string& name,
+                               IndexRange rows,
+                               IndexRange cols,
+                               const UsePart& use) {
+  const Shape& shape = shape_of(name, 2);
+  check_range(rows);
+  check_range(cols);
+  const IndexRange stored_rows = clamped(rows, shape[0]);
+  const IndexRange stored_cols = clamped(cols, shape[1]);
+  const std::int64_t width = stored_cols.size();
+  const std::int64_t part_rows = rows_per_part(width * size_of(DType::kBFloat16));
+  std::vector<std::uint16_t> elements(
+      static_cast<std::size_t>(std::min(part_rows, stored_rows.size()) * width));
+  for (std::int64_t row = stored_rows.begin; row < stored_rows.end; row += part_rows) {
+    const IndexRange part{row, std::min(row + part_rows, stored_rows.end)};
+    const MatrixView view{elements.data(), DType::kBFloat16, part.size(), width, width};
+    read_matrix(name, part, stored_cols, view);
+    use(row - rows.begin, view);
+  }
+}
+
 std::vector<float> DummySource::read_vector(const std::string& name, IndexRange range) {
   const Shape& shape = shape_of(name, 1);
   check_range(range);
@@ -159,9 +180,9 @@ std::vector<float> DummySource::read_vector(const std::string& name, IndexRange 
   return values;
 }
 
-bool DummySource::is_bf16(const std::string& name) const {
+DType DummySource::stored_dtype(const std::string& name) const {
   TESSERA_CHECK(shapes_.contains(name), "tensor '", name, "' was not declared");
-  return true;
+  return DType::kBFloat16;
 }
 
 }  // namespace tessera

@@ -26,8 +26,12 @@ class DummySource final : public TensorSource {
                    IndexRange rows,
                    IndexRange cols,
                    const MatrixView& out) override;
+  void visit_matrix(const std::string& name,
+                    IndexRange rows,
+                    IndexRange cols,
+                    const UsePart& use) override;
   std::vector<float> read_vector(const std::string& name, IndexRange range) override;
-  bool is_bf16(const std::string& name) const override;
+  DType stored_dtype(const std::string& name) const override;
   std::string digest() const override { return digest_; }
 
  private:

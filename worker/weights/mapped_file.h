@@ -24,16 +24,22 @@ class MappedFile {
     return {static_cast<const std::byte*>(data_), static_cast<std::size_t>(num_bytes_)};
   }
 
-  /// Asks the kernel to read [begin, end) from the disk; does not wait.
+  /// Asks the kernel to read [begin, end) from the disk unless it is cached; does not wait.
   void read_ahead(std::int64_t begin, std::int64_t end) const;
 
-  /// The reader has copied [begin, end). Its pages go once a few MB have come together or the
+  /// The reader is done with [begin, end). Its pages go once a few MB have come together or the
   /// reader moves elsewhere; reading them again is possible and costs a page fault.
   void done_with(std::int64_t begin, std::int64_t end);
 
  private:
+  struct Descriptor {
+    int value;
+    ~Descriptor();
+  };
+
   void release() const;
 
+  Descriptor file_;
   void* data_ = nullptr;
   std::int64_t num_bytes_ = 0;
   std::int64_t held_begin_ = 0;  ///< Bytes read and not given back yet.

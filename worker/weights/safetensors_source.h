@@ -47,8 +47,12 @@ class SafetensorsSource final : public TensorSource {
                    IndexRange rows,
                    IndexRange cols,
                    const MatrixView& out) override;
+  void visit_matrix(const std::string& name,
+                    IndexRange rows,
+                    IndexRange cols,
+                    const UsePart& use) override;
   std::vector<float> read_vector(const std::string& name, IndexRange range) override;
-  bool is_bf16(const std::string& name) const override;
+  DType stored_dtype(const std::string& name) const override;
   std::string digest() const override { return digest_; }
 
  private:
@@ -58,6 +62,13 @@ class SafetensorsSource final : public TensorSource {
     DType dtype = DType::kFloat32;
     std::vector<std::int64_t> shape;
   };
+
+  // Calls use(begin, end) for parts of the rows of a matrix; reads the file ahead and gives it back
+  // behind.
+  template <typename Use>
+  static void for_each_part(const StoredTensor& tensor, IndexRange rows, const Use& use);
+
+  static ConstMatrixView view_of(const StoredTensor& tensor, IndexRange rows, IndexRange cols);
 
   const StoredTensor& find(const std::string& name, std::size_t num_dimensions) const;
 

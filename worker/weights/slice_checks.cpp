@@ -11,6 +11,13 @@ IndexRange clamped(IndexRange range, std::int64_t size) {
   return {std::min(range.begin, size), std::min(range.end, size)};
 }
 
+std::int64_t rows_per_part(std::int64_t row_bytes) {
+  constexpr std::int64_t kPartBytes = 4 << 20;
+  constexpr std::int64_t kRowGroup = 64;
+  const std::int64_t fitting = kPartBytes / std::max<std::int64_t>(1, row_bytes);
+  return std::max(kRowGroup, fitting / kRowGroup * kRowGroup);
+}
+
 void check_range(IndexRange range) {
   TESSERA_CHECK(range.begin >= 0 && range.begin <= range.end, "range [", range.begin, ", ",
                 range.end, ")");

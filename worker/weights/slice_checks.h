@@ -13,6 +13,10 @@ IndexRange clamped(IndexRange range, std::int64_t size);
 /// @throws Error{kInternal} unless 0 <= begin <= end.
 void check_range(IndexRange range);
 
+/// Rows of a part of TensorSource::visit_matrix: about 4 MB, in multiples of 64, which back ends
+/// pack fastest.
+std::int64_t rows_per_part(std::int64_t row_bytes);
+
 /// Checks the arguments of TensorSource::read_matrix.
 /// @throws Error{kInternal}
 void check_matrix_slice(IndexRange rows, IndexRange cols, const MatrixView& out);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,12 +32,22 @@ class TensorSource {
                            IndexRange cols,
                            const MatrixView& out) = 0;
 
+  /// Takes rows [first_row, first_row + part.rows) of a range; valid during the call.
+  using UsePart = std::function<void(std::int64_t first_row, const ConstMatrixView& part)>;
+
+  /// Hands what the matrix `name` has of rows x cols to `use` without a copy where it lies in
+  /// memory: a few MB at a time, rows ascending and counted from rows.begin, columns from
+  /// cols.begin on, in stored_dtype(). The address of a part need not be aligned.
+  virtual void visit_matrix(const std::string& name,
+                            IndexRange rows,
+                            IndexRange cols,
+                            const UsePart& use) = 0;
+
   /// Elements [range.begin, range.end) of the vector `name` as fp32, zero beyond its end.
   virtual std::vector<float> read_vector(const std::string& name, IndexRange range) = 0;
 
-  /// Whether the tensor is stored in a type that guarantees every element to be a bf16 value, so
-  /// that packing as bf16 loses nothing.
-  virtual bool is_bf16(const std::string& name) const = 0;
+  /// kFloat32, kFloat16 or kBFloat16.
+  virtual DType stored_dtype(const std::string& name) const = 0;
 
   /// Digest of names, shapes and types: equal for equal checkpoints (contents not read).
   virtual std::string digest() const = 0;

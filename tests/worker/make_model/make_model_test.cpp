@@ -156,7 +156,7 @@ TEST(BundledModelTest, LoadsStrictly) {
   const std::vector<TensorDeclaration> declarations = declare_tensors(read_model_spec(kBundled));
   SafetensorsSource source(kBundled, declarations);
   for (const TensorDeclaration& tensor : declarations) {
-    EXPECT_TRUE(source.is_bf16(tensor.name));
+    EXPECT_EQ(source.stored_dtype(tensor.name), DType::kBFloat16);
     const std::vector<float> values = whole(source, tensor);
     double largest = 0.0;
     for (const float value : values) largest = std::max(largest, std::abs(double{value}));

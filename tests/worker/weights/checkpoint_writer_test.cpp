@@ -65,7 +65,7 @@ TEST(CheckpointWriterTest, WhatIsWrittenIsReadBack) {
     EXPECT_THAT(file_names(directory.path()), ElementsAre("model.safetensors"));
     SafetensorsSource read(directory.path(), kDeclarations);
     expect_equal(read, source);
-    EXPECT_EQ(read.is_bf16("embed"), dtype == DType::kBFloat16);
+    EXPECT_EQ(read.stored_dtype("embed"), dtype);
   }
 }
 

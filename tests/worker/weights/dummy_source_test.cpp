@@ -54,6 +54,26 @@ TEST(DummySourceTest, EverySliceIsAPartOfTheSameMatrix) {
   }
 }
 
+TEST(DummySourceTest, AVisitShowsWhatIsRead) {
+  constexpr std::int64_t kRows = 5000;  // two parts of 4 MB
+  DummySource source({{"w", {kRows, 600}}}, /*seed=*/5);
+  std::int64_t next = 7;
+  source.visit_matrix(
+      "w", {7, kRows + 3}, {11, 700}, [&](std::int64_t first_row, const ConstMatrixView& part) {
+        ASSERT_EQ(first_row, next - 7);
+        ASSERT_EQ(part.dtype, DType::kBFloat16);
+        ASSERT_EQ(part.cols, 600 - 11);
+        const std::vector<float> want = read(source, "w", {next, next + part.rows}, {11, 600});
+        for (std::size_t i = 0; i < want.size(); ++i) {
+          const auto row = static_cast<std::int64_t>(i) / part.cols;
+          const auto col = static_cast<std::int64_t>(i) % part.cols;
+          ASSERT_EQ(load_element(part.row(row), part.dtype, col), want[i]);
+        }
+        next += part.rows;
+      });
+  EXPECT_EQ(next, kRows);
+}
+
 TEST(DummySourceTest, SeedNameRowAndColumnAllMatter) {
   DummySource source(kDeclarations, /*seed=*/5);
   DummySource same(kDeclarations, /*seed=*/5);
@@ -105,7 +125,7 @@ TEST(DummySourceTest, NormsAreOnesAndBiasesAreSmall) {
   EXPECT_TRUE(std::equal(part.begin(), part.end(), bias.begin() + 101));
   const double squares = std::inner_product(bias.begin(), bias.end(), bias.begin(), 0.0);
   EXPECT_NEAR(std::sqrt(squares / 400.0), 0.02, 0.004);
-  EXPECT_TRUE(source.is_bf16("q_proj.bias"));
+  EXPECT_EQ(source.stored_dtype("q_proj.bias"), DType::kBFloat16);
 }
 
 TEST(DummySourceTest, AskingForWhatWasNotDeclaredIsABug) {

@@ -69,6 +69,35 @@ void expect_slice(
   }
 }
 
+// Visits a slice: every stored element once, rows ascending, in the type and bits of the file.
+void expect_visit(TensorSource& source,
+                  const TestTensor& tensor,
+                  IndexRange rows,
+                  IndexRange cols) {
+  const DType dtype = source.stored_dtype(tensor.name);
+  EXPECT_EQ(dtype, tensor.dtype == "F32"   ? DType::kFloat32
+                   : tensor.dtype == "F16" ? DType::kFloat16
+                                           : DType::kBFloat16);
+  const IndexRange stored_cols{std::min(cols.begin, tensor.shape[1]),
+                               std::min(cols.end, tensor.shape[1])};
+  std::int64_t next = rows.begin;
+  source.visit_matrix(
+      tensor.name, rows, cols, [&](std::int64_t first_row, const ConstMatrixView& part) {
+        ASSERT_EQ(first_row, next - rows.begin);
+        ASSERT_EQ(part.dtype, dtype);
+        ASSERT_EQ(part.cols, stored_cols.size());
+        ASSERT_GT(part.rows, 0);
+        for (std::int64_t i = 0; i < part.rows; ++i) {
+          const std::int64_t first = (next + i) * tensor.shape[1] + stored_cols.begin;
+          for (std::int64_t j = 0; j < part.cols; ++j) {
+            ASSERT_EQ(load_element(part.row(i), dtype, j), element_of(tensor, first + j));
+          }
+        }
+        next += part.rows;
+      });
+  EXPECT_EQ(next, std::max(rows.begin, std::min(rows.end, tensor.shape[0])));
+}
+
 IndexRange random_range(std::mt19937& rng, std::int64_t size) {
   std::uniform_int_distribution<std::int64_t> uniform(0, size + size / 2 + 1);
   const std::int64_t a = uniform(rng);
@@ -94,6 +123,8 @@ TEST_F(SafetensorsSourceTest, SlicesEqualSlicesOfTheWhole) {
     expect_slice(source, tensor, random_range(rng, tensor.shape[0]),
                  random_range(rng, tensor.shape[1]),
                  rng() % 2 == 0 ? DType::kFloat32 : DType::kBFloat16);
+    expect_visit(source, tensor, random_range(rng, tensor.shape[0]),
+                 random_range(rng, tensor.shape[1]));
     if (HasFatalFailure()) return;
   }
 }
@@ -107,6 +138,7 @@ TEST_F(SafetensorsSourceTest, DataMayStartAtAnyByte) {
     SafetensorsSource source = open({{"w", {3, 5}}});
     expect_slice(source, tensor, {0, 3}, {1, 5}, DType::kFloat32);
     expect_slice(source, tensor, {0, 3}, {1, 5}, DType::kBFloat16);
+    expect_visit(source, tensor, {0, 3}, {1, 5});
   }
 }
 
@@ -116,6 +148,8 @@ TEST_F(SafetensorsSourceTest, LargeTensorsAreReadInWindowsAndMayBeReadAgain) {
   SafetensorsSource source = open({{"w", {3001, 2048}}, {"x", {5}}});
   expect_slice(source, tensor, {0, 3004}, {0, 2048}, DType::kBFloat16);
   expect_slice(source, tensor, {100, 2900}, {1000, 1100}, DType::kFloat32);
+  expect_visit(source, tensor, {0, 3004}, {0, 2048});
+  expect_visit(source, tensor, {100, 2900}, {1000, 1100});
 }
 
 TEST_F(SafetensorsSourceTest, VectorsAreFp32AndZeroBeyondTheirEnd) {
@@ -129,7 +163,6 @@ TEST_F(SafetensorsSourceTest, VectorsAreFp32AndZeroBeyondTheirEnd) {
       EXPECT_EQ(values[static_cast<std::size_t>(i - 3)], i < 10 ? element_of(tensor, i) : 0.0F);
     }
     EXPECT_THAT(source.read_vector("norm", {12, 14}), Each(0.0F));
-    EXPECT_EQ(source.is_bf16("norm"), dtype == "BF16");
   }
 }
 
@@ -142,7 +175,10 @@ TEST_F(SafetensorsSourceTest, AskingForWhatWasNotDeclaredIsABug) {
   EXPECT_ERROR(source.read_vector("w", {0, 3}), kInternal);
   EXPECT_ERROR(source.read_matrix("w", {0, 4}, {0, 5}, view), kInternal);
   EXPECT_ERROR(source.read_matrix("w", {-1, 2}, {0, 5}, view), kInternal);
-  EXPECT_ERROR(source.is_bf16("v"), kInternal);
+  EXPECT_ERROR(source.stored_dtype("v"), kInternal);
+  const auto use = [](std::int64_t, const ConstMatrixView&) {};
+  EXPECT_ERROR(source.visit_matrix("v", {0, 3}, {0, 5}, use), kInternal);
+  EXPECT_ERROR(source.visit_matrix("w", {-1, 2}, {0, 5}, use), kInternal);
 }
 
 TEST_F(SafetensorsSourceTest, ErrorsNameTensorFileExpectedAndFound) {
