@@ -11,38 +11,35 @@ namespace tessera::kernels {
 namespace {
 
 constexpr std::int32_t kMaxGroups = 64;
+constexpr std::int64_t kMaxRoutedExperts = 1024;
 constexpr double kExcluded = -std::numeric_limits<double>::infinity();
 
-double score_of(
-    const RouteArgs& args, const float* logits, double high, double sum, std::int64_t e) {
-  const double logit = logits[e];
-  return args.score == RouterScore::kSigmoid ? 1.0 / (1.0 + std::exp(-logit))
-                                             : std::exp(logit - high) / sum;
-}
-
-/// Scores of one row, computed as they are asked for: a row of hundreds of experts needs no memory.
+/// Scores of one row.
 class RowScores {
  public:
-  RowScores(const RouteArgs& args, std::int64_t row)
-      : args_(args), logits_(static_cast<const float*>(args.logits.row(row))) {
-    if (args.score != RouterScore::kSoftmax) return;
-    high_ = *std::max_element(logits_, logits_ + args.logits.cols);
-    sum_ = 0.0;
-    for (std::int64_t e = 0; e < args.logits.cols; ++e) {
-      sum_ += std::exp(double{logits_[e]} - high_);
+  RowScores(const RouteArgs& args, std::int64_t row) : args_(args) {
+    const auto* logits = static_cast<const float*>(args.logits.row(row));
+    const auto count = static_cast<std::size_t>(args.logits.cols);
+    if (args.score == RouterScore::kSigmoid) {
+      for (std::size_t e = 0; e < count; ++e) {
+        scores_[e] = 1.0 / (1.0 + std::exp(-double{logits[e]}));
+      }
+      return;
     }
+    const double high = *std::max_element(logits, logits + count);
+    double sum = 0.0;
+    for (std::size_t e = 0; e < count; ++e) sum += scores_[e] = std::exp(double{logits[e]} - high);
+    for (std::size_t e = 0; e < count; ++e) scores_[e] /= sum;
   }
 
-  double score(std::int64_t e) const { return score_of(args_, logits_, high_, sum_, e); }
+  double score(std::int64_t e) const { return scores_[static_cast<std::size_t>(e)]; }
   double rank(std::int64_t e) const {
     return score(e) + (args_.bias.empty() ? 0.0 : double{args_.bias[static_cast<std::size_t>(e)]});
   }
 
  private:
   const RouteArgs& args_;
-  const float* logits_;
-  double high_ = 0.0;
-  double sum_ = 1.0;
+  std::array<double, kMaxRoutedExperts> scores_;  // the first logits.cols
 };
 
 std::array<bool, kMaxGroups> kept_groups(const RouteArgs& args, const RowScores& scores) {
@@ -98,13 +95,30 @@ void choose(const RouteArgs& args, const RowScores& scores, std::span<std::int32
   std::sort(chosen.begin(), chosen.end());
 }
 
+void check_experts(const MoeArgs& args,
+                   const PackedMatrix& gate_up,
+                   const PackedMatrix& down,
+                   DType activation) {
+  const PackShape& in = gate_up.shape();
+  const PackShape& out = down.shape();
+  TESSERA_REQUIRE(args.x.dtype == activation && args.x.cols == in.cols && in.gated &&
+                      in.row_leaves == out.row_leaves && in.rows == 2 * out.cols * in.row_leaves &&
+                      args.out.dtype == DType::kFloat32 && args.out.rows == args.x.rows &&
+                      args.out.cols * out.row_leaves == out.rows,
+                  in.row_leaves, " experts of ", in.rows, " x ", in.cols, " and ", out.row_leaves,
+                  " of ", out.rows, " x ", out.cols, " on ", args.x.rows, " x ", args.x.cols,
+                  " into ", args.out.rows, " x ", args.out.cols);
+}
+
 }  // namespace
 
 void check_route(const RouteArgs& args) {
   const std::int64_t experts = args.logits.cols;
   const auto slots = static_cast<std::size_t>(args.logits.rows * args.experts_per_token);
-  TESSERA_REQUIRE(args.logits.dtype == DType::kFloat32 && experts > 0, "router logits are ",
-                  name_of(args.logits.dtype), " of ", experts, " experts");
+  TESSERA_REQUIRE(
+      args.logits.dtype == DType::kFloat32 && experts > 0 && experts <= kMaxRoutedExperts,
+      "router logits are ", name_of(args.logits.dtype), " of ", experts, " experts: 1 to ",
+      kMaxRoutedExperts);
   TESSERA_REQUIRE(
       args.num_groups >= 1 && args.num_groups <= kMaxGroups && experts % args.num_groups == 0 &&
           args.groups_per_token >= 1 && args.groups_per_token <= args.num_groups,
@@ -122,22 +136,26 @@ void check_route(const RouteArgs& args) {
 
 void check_moe(const MoeArgs& args, DType activation) {
   const ExpertWeights& weights = *args.weights;
-  TESSERA_REQUIRE(!weights.gate_up.empty() && weights.gate_up.size() == weights.down.size(),
-                  weights.gate_up.size(), " gate and up, ", weights.down.size(), " down matrices");
-  const PackShape& in = weights.gate_up.front()->shape();
-  const PackShape& out = weights.down.front()->shape();
-  TESSERA_REQUIRE(
-      args.x.dtype == activation && args.x.cols == in.cols && args.out.dtype == DType::kFloat32 &&
-          args.out.cols == out.rows && args.out.rows == args.x.rows && in.rows == 2 * out.cols,
-      "experts of ", in.rows, " x ", in.cols, " and ", out.rows, " x ", out.cols, " on ",
-      args.x.rows, " x ", args.x.cols, " into ", args.out.rows, " x ", args.out.cols);
+  check_experts(args, *weights.gate_up, *weights.down, activation);
+  const std::int32_t leaves = weights.down->shape().k_leaves;
+  const std::int32_t last = weights.first_expert + weights.num_local();
+  TESSERA_REQUIRE((leaves == weights.num_leaves || leaves == 1) && weights.first_expert >= 0 &&
+                      last <= weights.num_experts,
+                  "experts [", weights.first_expert, ", ", last, ") of ", weights.num_experts,
+                  " in ", leaves, " of ", weights.num_leaves, " leaves");
+  if (weights.shared_down) {
+    check_experts(args, *weights.shared_gate_up, *weights.shared_down, activation);
+    TESSERA_REQUIRE(weights.shared_down->shape().k_leaves == weights.num_leaves,
+                    "shared experts in ", weights.shared_down->shape().k_leaves, " of ",
+                    weights.num_leaves, " leaves");
+  }
   const auto slots = static_cast<std::size_t>(args.x.rows * args.experts_per_token);
   TESSERA_REQUIRE(args.experts.size() == slots && args.expert_weights.size() == slots,
                   "experts of ", slots, " slots: ", args.experts.size(), " and ",
                   args.expert_weights.size());
   for (const std::int32_t expert : args.experts) {
-    TESSERA_REQUIRE(expert >= 0 && expert < static_cast<std::int32_t>(weights.down.size()),
-                    "expert ", expert, " of ", weights.down.size());
+    TESSERA_REQUIRE(expert >= 0 && expert < weights.num_experts, "expert ", expert, " of ",
+                    weights.num_experts);
   }
 }
 

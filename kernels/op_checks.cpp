@@ -33,6 +33,10 @@ void require_length(const char* what, std::size_t length, std::int64_t wanted) {
                   " entries, not ", wanted);
 }
 
+bool is_leaf_count(std::int32_t n) {
+  return n == 1 || n == 2 || n == 4 || n == 8;
+}
+
 void require_pages(const KvPages& pages) {
   TESSERA_REQUIRE(pages.num_kv_heads > 0 && pages.head_dim > 0 && pages.head_dim % 2 == 0 &&
                       pages.head_dim <= 512,
@@ -70,13 +74,13 @@ void require_span(const AttentionArgs& args, const AttentionSpan& span) {
 void check_shape(const PackShape& shape) {
   TESSERA_REQUIRE(shape.rows >= 0 && shape.cols >= 0, "packed matrix of ", shape.rows, " x ",
                   shape.cols);
-  const auto is_leaf_count = [](std::int32_t n) { return n == 1 || n == 2 || n == 4 || n == 8; };
-  TESSERA_REQUIRE(is_leaf_count(shape.k_leaves) && is_leaf_count(shape.row_leaves), shape.k_leaves,
-                  " and ", shape.row_leaves, " leaves: 1, 2, 4 or 8");
+  TESSERA_REQUIRE(is_leaf_count(shape.k_leaves), shape.k_leaves, " leaves of K: 1, 2, 4 or 8");
+  TESSERA_REQUIRE(shape.row_leaves >= 1, shape.row_leaves, " leaves of rows: at least 1");
   TESSERA_REQUIRE(shape.cols % (2 * shape.k_leaves) == 0, shape.cols, " columns in ",
                   shape.k_leaves, " leaves of even length");
-  TESSERA_REQUIRE(shape.rows % shape.row_leaves == 0, shape.rows, " rows in ", shape.row_leaves,
-                  " leaves");
+  const std::int64_t parts = std::int64_t{shape.row_leaves} * (shape.gated ? 2 : 1);
+  TESSERA_REQUIRE(shape.rows % parts == 0, shape.rows, " rows in ", shape.row_leaves, " leaves",
+                  shape.gated ? " of gate and up" : "");
 }
 
 void check_pack_rows(const PackShape& shape, std::int64_t first_row, const ConstMatrixView& rows) {
@@ -97,7 +101,8 @@ void check_gather_embeddings(const ConstMatrixView& table,
 void check_gather_packed(const PackShape& table,
                          std::span<const TokenId> ids,
                          const MatrixView& out) {
-  TESSERA_REQUIRE(table.k_leaves == 1, "gather_embeddings: table of ", table.k_leaves, " leaves");
+  TESSERA_REQUIRE(table.k_leaves == 1 && !table.gated, "gather_embeddings: table of ",
+                  table.k_leaves, " leaves");
   require_shape("gather_embeddings: out", out, DType::kFloat32,
                 static_cast<std::int64_t>(ids.size()), table.cols);
 }
@@ -203,6 +208,7 @@ void check_gemm(const ConstMatrixView& a,
                 DType activation) {
   require_matrix("gemm: a", a, activation);
   TESSERA_REQUIRE(a.cols == w.cols, "gemm: a has ", a.cols, " columns, the weights ", w.cols);
+  TESSERA_REQUIRE(!w.gated, "gemm: gate and up of experts");
   require_shape("gemm: c", c, DType::kFloat32, a.rows, w.rows);
 }
 
@@ -212,6 +218,8 @@ void check_measure(const ConstMatrixView& hidden,
                    std::int64_t out_rows,
                    DType activation) {
   TESSERA_REQUIRE(lm_head.k_leaves == 1, "measure: LM head of ", lm_head.k_leaves, " K leaves");
+  TESSERA_REQUIRE(is_leaf_count(lm_head.row_leaves) && !lm_head.gated, "measure: LM head of ",
+                  lm_head.row_leaves, " row leaves: 1, 2, 4 or 8");
   require_shape("measure: hidden", hidden, activation, static_cast<std::int64_t>(measures.size()),
                 lm_head.cols);
   require_length("measure: output", static_cast<std::size_t>(out_rows), hidden.rows);

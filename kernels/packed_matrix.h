@@ -12,9 +12,13 @@ struct PackShape {
   /// Row-parallel weights: leaves of the reduction tree (partition.h) that this rank holds, 8 / TP,
   /// and cols = padded_reduction(unsharded K) / TP. Everything else: 1, K is summed in order.
   std::int32_t k_leaves = 1;
-  /// LM head: leaves of the vocabulary that this rank holds, 8 / TP, and
-  /// rows = padded_vocabulary(vocab_size) / TP. Everything else: 1.
+  /// Equal parts of the rows, each laid out on its own. LM head: leaves of the vocabulary that this
+  /// rank holds, 8 / TP, and rows = padded_vocabulary(vocab_size) / TP. Experts: the matrices of
+  /// the layer, one behind the other. Everything else: 1.
   std::int32_t row_leaves = 1;
+  /// Each part is gate, then as many rows of up, which moe_experts wants side by side. No other
+  /// operation takes such a matrix.
+  bool gated = false;
 };
 
 /// A weight matrix packed by a back end. Opaque: only the back end that made it reads it. Starts as

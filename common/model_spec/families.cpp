@@ -11,7 +11,7 @@ namespace {
 constexpr std::int32_t kMaxWidth = 1 << 20;
 constexpr std::int32_t kMaxLayers = 1024;
 constexpr std::int32_t kMaxHeads = 4096;
-constexpr std::int32_t kMaxExperts = 1 << 16;
+constexpr std::int32_t kMaxExperts = 1024;  // what kernels/moe.h takes
 
 // theta has no default: those of the upstream classes are not what their checkpoints use.
 double read_rope_theta(const ConfigFields& config) {

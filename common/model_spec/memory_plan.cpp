@@ -2,15 +2,13 @@
 
 #include <algorithm>
 
-#include "common/model_spec/sharding.h"
-
 namespace tessera {
 namespace {
 
 // Gate, up and down of every expert and of the shared ones, and the router, which every rank has.
 std::int64_t expert_elements(const ModelSpec& spec, const RankShard& shard) {
   const MoeSpec& moe = spec.moe;
-  const std::int64_t width = moe.num_experts * shard.expert.size() + shard.shared.size();
+  const std::int64_t width = shard.experts.size() * shard.expert.size() + shard.shared.size();
   return spec.hidden_size * (3 * width + moe.num_experts) + moe.num_experts;
 }
 
@@ -27,16 +25,20 @@ std::int64_t layer_elements(const ModelSpec& spec, const RankShard& shard, std::
 }
 
 // Residual stream, normed row and reduced row of the hidden size; queries, keys, values and
-// attention output; gate, up and their product.
+// attention output; gate, up and their product; with experts, their input and product for every
+// expert of the token, all of which may be on one rank.
 std::int64_t row_elements(const ModelSpec& spec, const RankShard& shard) {
-  return 3 * std::int64_t{spec.hidden_size} + 2 * shard.q.size() + 2 * shard.kv.size() +
-         3 * std::max(shard.intermediate.size(), shard.expert.size() + shard.shared.size());
+  const std::int64_t hidden = spec.hidden_size;
+  const std::int64_t of_experts =
+      spec.moe.experts_per_token * (hidden + shard.expert.size()) + shard.shared.size();
+  return 3 * hidden + 2 * shard.q.size() + 2 * shard.kv.size() +
+         std::max(3 * shard.intermediate.size(), of_experts);
 }
 
 }  // namespace
 
 MemoryPlan plan_memory(const ModelSpec& spec, const MemoryPlanInput& input) {
-  const RankShard shard = shard_of(spec, /*rank=*/0, input.tp);
+  const RankShard shard = shard_of(spec, /*rank=*/0, input.tp, input.experts);
   const std::int64_t vocab_matrices = spec.tie_word_embeddings ? 1 : 2;
   std::int64_t elements = spec.hidden_size + vocab_matrices * shard.vocab.size() * spec.hidden_size;
   for (std::int32_t layer = 0; layer < spec.num_layers; ++layer) {

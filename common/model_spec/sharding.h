@@ -16,6 +16,13 @@ struct IndexRange {
   bool operator==(const IndexRange&) const = default;
 };
 
+/// How ranks divide the routed experts. The two differ in the bits of results; each gives the same
+/// bits on any number of ranks.
+enum class ExpertSharding : std::uint8_t {
+  kByWidth,   ///< Every rank has a part of the intermediate width of every expert.
+  kByExpert,  ///< Every rank has num_experts / tp whole experts; shared ones are cut by width.
+};
+
 /// What one rank of a tensor-parallel group holds. Dimensions that ranks sum over are padded
 /// (common/tensor/padding.h), so the end of a range may lie beyond the real size.
 struct RankShard {
@@ -28,20 +35,29 @@ struct RankShard {
   IndexRange attention;     ///< Columns of o_proj: q, padded.
   IndexRange kv;            ///< Rows of k_proj and v_proj: whole heads.
   IndexRange intermediate;  ///< Rows of gate and up, columns of down.
-  IndexRange expert;        ///< The same of every routed expert; empty without experts.
-  IndexRange shared;        ///< The same of the shared experts; empty without.
-  IndexRange vocab;         ///< Rows of the embedding and of the head.
+  ExpertSharding expert_sharding = ExpertSharding::kByWidth;
+  IndexRange experts;  ///< The routed experts it has a part of.
+  IndexRange expert;   ///< Rows of gate and up, columns of down of these; or empty.
+  IndexRange shared;   ///< Likewise of the shared experts; empty without.
+  IndexRange vocab;    ///< Rows of the embedding and of the head.
 };
 
 /// The degrees of {1, 2, 4, 8} at which this model can run: query heads divisible by tp, and KV
 /// heads divisible by tp or tp by KV heads. Beyond tp 1, num_q_heads * head_dim must also be a
-/// multiple of 16, so that the boundaries of heads are boundaries of the reduction tree.
-std::vector<std::int32_t> legal_tp_degrees(const ModelSpec& spec);
+/// multiple of 16, so that the boundaries of heads are boundaries of the reduction tree. By expert,
+/// tp divides the number of routed experts; none is legal for a model without.
+std::vector<std::int32_t> legal_tp_degrees(const ModelSpec& spec,
+                                           ExpertSharding experts = ExpertSharding::kByWidth);
 
 /// @throws Error{kInvalidArgument} listing the legal degrees if `tp` is not one of them.
-void require_legal_tp(const ModelSpec& spec, std::int32_t tp);
+void require_legal_tp(const ModelSpec& spec,
+                      std::int32_t tp,
+                      ExpertSharding experts = ExpertSharding::kByWidth);
 
 /// Share of rank `rank` of `tp`, which must be legal.
-RankShard shard_of(const ModelSpec& spec, std::int32_t rank, std::int32_t tp);
+RankShard shard_of(const ModelSpec& spec,
+                   std::int32_t rank,
+                   std::int32_t tp,
+                   ExpertSharding experts = ExpertSharding::kByWidth);
 
 }  // namespace tessera

@@ -1,8 +1,8 @@
 #include "kernels/cpu/cpu_experts.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
+#include <optional>
 
 #include "common/base/error.h"
 #include "kernels/cpu/tile_walk.h"
@@ -11,6 +11,10 @@ namespace tessera::kernels {
 namespace {
 
 constexpr std::int64_t kAlignment = 64;
+constexpr std::int64_t kMaxBlocks = 16;                         // of a piece
+constexpr std::int64_t kMaxPieceRows = kMaxBlocks * kTileRows;  // their inputs stay in L2
+constexpr std::int64_t kPairBytes = kPanelWidth * 4;
+constexpr std::int64_t kGateWidth = kPanelWidth / 2;  // outputs of gate in a panel
 
 const CpuMatrix& own(const PackedMatrix& matrix) {
   const auto* result = dynamic_cast<const CpuMatrix*>(&matrix);
@@ -20,6 +24,21 @@ const CpuMatrix& own(const PackedMatrix& matrix) {
 
 std::int64_t shared_width(const ExpertWeights& weights) {
   return weights.shared_down ? weights.shared_down->shape().cols : 0;
+}
+
+std::int64_t num_pieces(std::int64_t num_rows) {
+  return round_up(num_rows, kMaxPieceRows) / kMaxPieceRows;
+}
+
+// Enough units for every thread to find one, as few passes over the rows as that allows.
+std::int32_t count_leaf_shares(const ExpertWeights& weights, std::int32_t num_threads) {
+  constexpr std::int64_t kUnitsPerThread = 4;
+  const std::int64_t num_panels = own(*weights.down).panels_per_leaf();
+  std::int32_t shares = 1;
+  while (shares < weights.num_leaves && shares * num_panels < kUnitsPerThread * num_threads) {
+    shares *= 2;
+  }
+  return shares;
 }
 
 /// Parts of a workspace, one after the other.
@@ -45,100 +64,217 @@ std::byte* aligned(std::span<std::byte> workspace) {
   return workspace.data() + (kAlignment - address % kAlignment) % kAlignment;
 }
 
+/// Keeps a piece of work back until the next one is known, whose weights it fetches meanwhile.
+template <typename Piece, typename Run>
+class Lookahead {
+ public:
+  explicit Lookahead(const Run& run) : run_(run) {}
+
+  void push(const Piece& piece) {
+    if (held_) run_(*held_, piece.weights);
+    held_ = piece;
+  }
+  void flush() {
+    if (held_) run_(*held_, nullptr);
+    held_.reset();
+  }
+
+ private:
+  const Run& run_;
+  std::optional<Piece> held_;
+};
+
 }  // namespace
+
+/// Up to kMaxPieceRows rows times a run of the weights of one panel.
+struct CpuExperts::Piece {
+  const std::byte* inputs = nullptr;  ///< bf16, first pair of the run
+  std::int64_t input_bytes = 0;       ///< From row to row.
+  std::int64_t first_slot = 0;        ///< Of the rows.
+  std::int64_t num_rows = 0;
+  const std::byte* weights = nullptr;
+  std::int64_t num_pairs = 0;
+
+  /// Row blocks go along the run together, in steps that stay in the caches (tile_walk.h), each
+  /// fetching a part of the next step or of what comes next.
+  template <typename Place>
+  void multiply(const CpuKernels& kernels, const std::byte* next, const Place& place) const {
+    TileState states[kMaxBlocks];
+    const std::int64_t num_blocks = round_up(num_rows, kTileRows) / kTileRows;
+    const std::int64_t step_pairs = num_blocks <= 8 ? 256 : 512;
+    const std::int64_t num_steps =
+        num_blocks == 1 || num_pairs == 0 ? 1 : round_up(num_pairs, step_pairs) / step_pairs;
+    for (std::int64_t step = 0; step < num_steps; ++step) {
+      const std::int64_t pair = num_pairs * step / num_steps;
+      for (std::int64_t block = 0; block < num_blocks; ++block) {
+        const std::int64_t row = num_rows * block / num_blocks;
+        TileArgs args;
+        args.a = inputs + row * input_bytes + pair * 4;
+        args.a_stride_bytes = input_bytes;
+        args.rows = num_rows * (block + 1) / num_blocks - row;
+        args.weights = weights + pair * kPairBytes;
+        args.num_pairs = num_pairs * (step + 1) / num_steps - pair;
+        args.begins_leaf = step == 0;
+        args.ends_leaf = args.ends_product = step + 1 == num_steps;
+        args.state = &states[block];
+        args.width = kPanelWidth;
+        const std::byte* after =
+            args.ends_product ? next : args.weights + args.num_pairs * kPairBytes;
+        set_fetch(after, block, num_blocks, args);
+        place(row, args);
+        kernels.product_tile(args);
+      }
+    }
+  }
+
+  // A single block leaves its own stream to the processor and fetches the head of the next.
+  static void set_fetch(const std::byte* after,
+                        std::int64_t block,
+                        std::int64_t num_blocks,
+                        TileArgs& args) {
+    constexpr std::int64_t kHeadFetches = 16;  // of 256 bytes
+    if (after == nullptr) {
+      args.fetch = args.weights;
+      args.pairs_per_fetch = std::max<std::int64_t>(1, args.num_pairs);
+    } else if (num_blocks == 1) {
+      args.fetch = after;
+      args.pairs_per_fetch = std::max<std::int64_t>(1, args.num_pairs / kHeadFetches);
+    } else {
+      args.fetch = after + args.num_pairs * block / num_blocks * kPairBytes;
+      args.pairs_per_fetch = num_blocks;
+    }
+  }
+};
+
+struct CpuExperts::InPiece : Piece {
+  std::int64_t first_column = 0;  ///< Of the products.
+  std::int64_t num_columns = 0;
+};
+
+struct CpuExperts::OutPiece : Piece {
+  float* sums = nullptr;  ///< Of row 0, this leaf.
+};
 
 CpuExperts::CpuExperts(const CpuKernels& kernels, ThreadTeam& team, const MoeArgs& args)
     : kernels_(kernels),
       team_(team),
       args_(args),
-      num_leaves_(args.weights->down.front()->shape().k_leaves),
+      weights_(*args.weights),
       num_rows_(args.x.rows),
-      num_experts_(static_cast<std::int64_t>(args.weights->down.size())),
-      num_slots_(num_rows_ * (args.experts_per_token + (args.weights->shared_down ? 1 : 0))),
-      num_routed_(num_rows_ * args.experts_per_token),
-      widest_(std::max(args.weights->down.front()->shape().cols, shared_width(*args.weights))) {
+      widest_(std::max(weights_.down->shape().cols, shared_width(weights_))),
+      num_leaf_shares_(count_leaf_shares(weights_, team.num_threads())),
+      leaves_per_share_(weights_.num_leaves / num_leaf_shares_) {
   const std::int64_t needed =
-      workspace_bytes(*args.weights, args.experts_per_token, num_rows_, team.num_threads());
+      workspace_bytes(weights_, args.experts_per_token, num_rows_, team.num_threads());
   TESSERA_REQUIRE(static_cast<std::int64_t>(args.workspace.size()) >= needed,
                   "moe_experts: workspace of ", args.workspace.size(), " bytes, needs ", needed);
+  const std::int64_t max_routed = num_rows_ * args.experts_per_token;
+  const std::int64_t max_slots = max_routed + (weights_.shared_down ? num_rows_ : 0);
   Layout layout(aligned(args.workspace));
-  first_slots_ = layout.take<std::int64_t>(num_experts_ + 1);
-  rows_ = layout.take<std::int64_t>(num_slots_);
-  weights_ = layout.take<float>(num_slots_);
-  inputs_ = layout.take<std::byte>(num_routed_ * args.x.cols * 2);
-  gate_up_ = layout.take<std::byte>(num_slots_ * 2 * widest_ * 4);
-  products_ = layout.take<std::byte>(num_slots_ * widest_ * 2);
-  sums_ = layout.take<float>(team.num_threads() * num_rows_ * num_leaves_ * kPanelWidth);
+  first_slots_ = layout.take<std::int64_t>(weights_.num_local() + 1);
+  first_units_ = layout.take<std::int64_t>(weights_.num_local() + 2);
+  rows_ = layout.take<std::int64_t>(max_slots);
+  slot_weights_ = layout.take<float>(max_slots);
+  inputs_ = layout.take<std::byte>(max_routed * args.x.cols * 2);
+  products_ = layout.take<std::byte>(max_slots * widest_ * 2);
+  sums_ = layout.take<float>(team.num_threads() * num_rows_ * leaves_per_share_ * kPanelWidth);
+  share_sums_ =
+      layout.take<float>(num_leaf_shares_ == 1 ? 0 : num_leaf_shares_ * num_rows_ * args.x.cols);
 }
 
 std::int64_t CpuExperts::workspace_bytes(const ExpertWeights& weights,
                                          std::int32_t experts_per_token,
                                          std::int64_t num_rows,
                                          std::int32_t num_threads) {
-  const PackShape& down = weights.down.front()->shape();
+  const std::int64_t hidden = weights.gate_up->shape().cols;
   const std::int64_t routed = num_rows * experts_per_token;
   const std::int64_t slots = routed + (weights.shared_down ? num_rows : 0);
-  const std::int64_t widest = std::max(down.cols, shared_width(weights));
+  const std::int64_t widest = std::max(weights.down->shape().cols, shared_width(weights));
+  const std::int32_t shares = count_leaf_shares(weights, num_threads);
   Layout layout(nullptr);
-  layout.take<std::int64_t>(static_cast<std::int64_t>(weights.down.size()) + 1);
+  layout.take<std::int64_t>(weights.num_local() + 1);
+  layout.take<std::int64_t>(weights.num_local() + 2);
   layout.take<std::int64_t>(slots);
   layout.take<float>(slots);
-  layout.take<std::byte>(routed * down.rows * 2);
-  layout.take<std::byte>(slots * 2 * widest * 4);
+  layout.take<std::byte>(routed * hidden * 2);
   layout.take<std::byte>(slots * widest * 2);
-  layout.take<float>(num_threads * num_rows * down.k_leaves * kPanelWidth);
+  layout.take<float>(num_threads * num_rows * (weights.num_leaves / shares) * kPanelWidth);
+  layout.take<float>(shares == 1 ? 0 : shares * num_rows * hidden);
   return layout.used() + kAlignment;
 }
 
 void CpuExperts::run() {
   sort_slots();
+  count_units();
   team_.run([&](std::int32_t part) {
     const Share share(num_routed_, part, team_.num_threads());
     gather_rows(share.begin, share.end);
   });
-  team_.run([&](std::int32_t part) { multiply_in(part); });
+  next_unit_ = 0;
+  team_.run([&](std::int32_t) { multiply_in(); });
+  next_unit_ = 0;
+  team_.run([&](std::int32_t part) { multiply_out(part); });
+  if (num_leaf_shares_ == 1) return;
   team_.run([&](std::int32_t part) {
-    const Share share(num_slots_, part, team_.num_threads());
-    activate(share.begin, share.end);
-  });
-  team_.run([&](std::int32_t part) {
-    const CpuMatrix& down = own(*args_.weights->down.front());
-    const Share share(down.num_panels(), part, team_.num_threads());
-    for (std::int64_t panel = share.begin; panel < share.end; ++panel) multiply_out(panel, part);
+    const Share share(num_rows_, part, team_.num_threads());
+    combine_shares(share.begin, share.end);
   });
 }
 
-// Counting sort by expert; the shared experts are a group of all rows behind the last.
+// Counting sort by expert.
 void CpuExperts::sort_slots() {
-  std::fill_n(first_slots_, num_experts_ + 1, 0);
-  for (const std::int32_t expert : args_.experts) ++first_slots_[expert + 1];
-  for (std::int64_t e = 0; e < num_experts_; ++e) first_slots_[e + 1] += first_slots_[e];
-  for (std::int64_t i = 0; i < num_routed_; ++i) {
-    const auto index = static_cast<std::size_t>(i);
-    const std::int64_t slot = first_slots_[args_.experts[index]]++;
-    rows_[slot] = i / args_.experts_per_token;
-    weights_[slot] = args_.expert_weights[index];
+  const std::int64_t num_experts = weights_.num_local();
+  const auto local = [&](std::int32_t expert) -> std::int64_t {
+    const std::int64_t index = expert - weights_.first_expert;
+    return index >= 0 && index < num_experts ? index : -1;
+  };
+  std::fill_n(first_slots_, num_experts + 1, 0);
+  for (const std::int32_t expert : args_.experts) {
+    if (local(expert) >= 0) ++first_slots_[local(expert) + 1];
   }
-  for (std::int64_t e = num_experts_; e > 0; --e) first_slots_[e] = first_slots_[e - 1];
+  for (std::int64_t e = 0; e < num_experts; ++e) first_slots_[e + 1] += first_slots_[e];
+  num_routed_ = first_slots_[num_experts];
+  num_slots_ = num_routed_ + (weights_.shared_down ? num_rows_ : 0);
+  for (std::size_t i = 0; i < args_.experts.size(); ++i) {
+    const std::int64_t expert = local(args_.experts[i]);
+    if (expert < 0) continue;
+    const std::int64_t slot = first_slots_[expert]++;
+    rows_[slot] = static_cast<std::int64_t>(i) / args_.experts_per_token;
+    slot_weights_[slot] = args_.expert_weights[i];
+  }
+  for (std::int64_t e = num_experts; e > 0; --e) first_slots_[e] = first_slots_[e - 1];
   first_slots_[0] = 0;
   for (std::int64_t slot = num_routed_; slot < num_slots_; ++slot) {
     rows_[slot] = slot - num_routed_;
-    weights_[slot] = 1.0F;
+    slot_weights_[slot] = 1.0F;
+  }
+}
+
+void CpuExperts::count_units() {
+  first_units_[0] = 0;
+  for (std::int64_t i = 0; i < num_groups(); ++i) {
+    const Group g = group(i);
+    first_units_[i + 1] = first_units_[i] + g.gate_up->panels_per_leaf() * num_pieces(g.num_slots);
   }
 }
 
 CpuExperts::Group CpuExperts::group(std::int64_t index) const {
-  const ExpertWeights& weights = *args_.weights;
-  if (index == num_experts_) {
-    return {&own(*weights.shared_gate_up), &own(*weights.shared_down), num_routed_, num_rows_};
+  const std::int64_t num_experts = weights_.num_local();
+  if (index == num_experts) {
+    return {
+        &own(*weights_.shared_gate_up), &own(*weights_.shared_down), 0, num_routed_, num_rows_, 0};
   }
-  const auto expert = static_cast<std::size_t>(index);
-  return {&own(*weights.gate_up[expert]), &own(*weights.down[expert]), first_slots_[index],
-          first_slots_[index + 1] - first_slots_[index]};
+  const auto expert = static_cast<std::int32_t>(index);
+  return {&own(*weights_.gate_up),
+          &own(*weights_.down),
+          index,
+          first_slots_[index],
+          first_slots_[index + 1] - first_slots_[index],
+          weights_.is_by_expert() ? weights_.leaf_of(expert) : 0};
 }
 
 std::int64_t CpuExperts::num_groups() const {
-  return num_experts_ + (args_.weights->shared_down ? 1 : 0);
+  return weights_.num_local() + (weights_.shared_down ? 1 : 0);
 }
 
 void CpuExperts::gather_rows(std::int64_t begin, std::int64_t end) {
@@ -148,98 +284,141 @@ void CpuExperts::gather_rows(std::int64_t begin, std::int64_t end) {
   }
 }
 
-// Tiles of all groups, one after the other, are shared out evenly.
-void CpuExperts::multiply_in(std::int32_t part) {
-  std::int64_t num_tiles = 0;
-  for (std::int64_t i = 0; i < num_groups(); ++i) {
-    const Group g = group(i);
-    num_tiles += TileWalk(*g.gate_up, g.num_slots).num_tiles();
+void CpuExperts::multiply_in() {
+  const auto run = [&](const InPiece& piece, const std::byte* next) { run_piece(piece, next); };
+  Lookahead<InPiece, decltype(run)> pieces(run);
+  const std::int64_t num_units = first_units_[num_groups()];
+  std::int64_t group_index = 0;
+  while (true) {
+    const std::int64_t unit = next_unit_.fetch_add(1, std::memory_order_relaxed);
+    if (unit >= num_units) break;
+    pieces.push(in_piece(unit, group_index));
   }
-  const Share share(num_tiles, part, team_.num_threads());
-  std::int64_t first_tile = 0;
-  for (std::int64_t i = 0; i < num_groups() && first_tile < share.end; ++i) {
-    const Group g = group(i);
-    const TileWalk walk(*g.gate_up, g.num_slots);
-    const std::int64_t begin = std::max(share.begin - first_tile, std::int64_t{0});
-    const std::int64_t end = std::min(share.end - first_tile, walk.num_tiles());
-    first_tile += walk.num_tiles();
-    if (begin >= end) continue;
-    const bool is_shared = i == num_experts_;
-    const std::int64_t hidden = args_.x.cols;
-    const ConstMatrixView input =
-        is_shared ? args_.x
-                  : ConstMatrixView{inputs_ + g.first_slot * hidden * 2, DType::kBFloat16,
-                                    g.num_slots, hidden, hidden};
-    walk.run(
-        kernels_, input, begin, end,
-        [&](const TileWalk::Tile& tile, TileArgs& args) {
-          args.c = reinterpret_cast<float*>(gate_up_) +
-                   (g.first_slot + tile.first_row) * 2 * widest_ + g.gate_up->first_row(tile.panel);
-          args.c_stride = 2 * widest_;
-        },
-        [](const TileWalk::Tile&, const TileArgs&) {});
-  }
+  pieces.flush();
 }
 
-void CpuExperts::activate(std::int64_t begin, std::int64_t end) {
-  const auto gated = args_.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.gelu_mul;
-  const std::int64_t routed_width = args_.weights->down.front()->shape().cols;
-  for (std::int64_t slot = begin; slot < end; ++slot) {
-    const std::int64_t width = slot < num_routed_ ? routed_width : shared_width(*args_.weights);
-    const float* gate = reinterpret_cast<const float*>(gate_up_) + slot * 2 * widest_;
-    gated(gate, gate + width, width, reinterpret_cast<std::uint16_t*>(products_) + slot * widest_);
+/// @param group_index  of an earlier unit of this thread; becomes that of this one
+CpuExperts::InPiece CpuExperts::in_piece(std::int64_t unit, std::int64_t& group_index) const {
+  while (unit >= first_units_[group_index + 1]) ++group_index;
+  const Group g = group(group_index);
+  const std::int64_t count = num_pieces(g.num_slots);
+  const std::int64_t panel = (unit - first_units_[group_index]) / count;
+  const std::int64_t index = (unit - first_units_[group_index]) % count;
+  const bool is_shared = g.first_slot == num_routed_ && group_index == weights_.num_local();
+  InPiece piece;
+  const std::int64_t first = g.num_slots * index / count;
+  piece.first_slot = g.first_slot + first;
+  piece.num_rows = g.num_slots * (index + 1) / count - first;
+  if (is_shared) {
+    piece.inputs = static_cast<const std::byte*>(args_.x.row(first));
+    piece.input_bytes = args_.x.row_stride * 2;
+  } else {
+    piece.input_bytes = args_.x.cols * 2;
+    piece.inputs = inputs_ + piece.first_slot * piece.input_bytes;
   }
+  piece.weights = g.in_panel(panel);
+  piece.num_pairs = args_.x.cols / 2;
+  piece.first_column = panel * kGateWidth;
+  piece.num_columns = std::min(kGateWidth, g.width() - piece.first_column);
+  return piece;
 }
 
-void CpuExperts::multiply_out(std::int64_t panel, std::int32_t part) {
-  const std::int64_t count = num_rows_ * num_leaves_ * kPanelWidth;
-  float* sums = sums_ + part * count;
-  std::fill_n(sums, count, 0.0F);
-  for (std::int64_t i = 0; i < num_groups(); ++i) {
-    const Group g = group(i);
-    if (g.num_slots > 0) add_group(g, panel, sums);
-  }
-  combine(panel, sums);
-}
-
-void CpuExperts::add_group(const Group& g, std::int64_t panel, float* sums) {
-  alignas(64) std::array<float, kTileRows * kPanelWidth> tile;
-  TileState state;
-  const std::int64_t leaf_pairs = g.down->shape().cols / num_leaves_ / 2;
-  constexpr std::int64_t kFetchAhead = 16 << 10;
-  for (std::int64_t first = 0; first < g.num_slots; first += kTileRows) {
-    TileArgs args;
-    args.a_stride_bytes = widest_ * 2;
-    args.rows = std::min(kTileRows, g.num_slots - first);
-    args.num_pairs = leaf_pairs;
-    args.state = &state;
-    args.c = tile.data();
+void CpuExperts::run_piece(const InPiece& piece, const std::byte* next) const {
+  alignas(64) float gate_up[kMaxPieceRows * kPanelWidth];
+  piece.multiply(kernels_, next, [&](std::int64_t row, TileArgs& args) {
+    args.c = gate_up + row * kPanelWidth;
     args.c_stride = kPanelWidth;
-    args.width = g.down->width(panel);
-    for (std::int64_t leaf = 0; leaf < num_leaves_; ++leaf) {
-      const std::int64_t slot = g.first_slot + first;
-      args.a = products_ + (slot * widest_ + leaf * leaf_pairs * 2) * 2;
-      args.weights = g.down->panel(panel) + leaf * leaf_pairs * kPanelWidth * 4;
-      args.fetch = args.weights + kFetchAhead;
-      args.pairs_per_fetch = first == 0 ? 1 : leaf_pairs;
-      kernels_.product_tile(args);
-      for (std::int64_t r = 0; r < args.rows; ++r) {
-        float* sum = sums + (rows_[slot + r] * num_leaves_ + leaf) * kPanelWidth;
-        kernels_.add_scaled(sum, tile.data() + r * kPanelWidth, weights_[slot + r], args.width);
+  });
+  const auto gated = args_.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.gelu_mul;
+  for (std::int64_t row = 0; row < piece.num_rows; ++row) {
+    const float* gate = gate_up + row * kPanelWidth;
+    gated(gate, gate + kGateWidth, piece.num_columns,
+          reinterpret_cast<std::uint16_t*>(products_) + (piece.first_slot + row) * widest_ +
+              piece.first_column);
+  }
+}
+
+void CpuExperts::multiply_out(std::int32_t part) {
+  const std::int64_t count = num_rows_ * leaves_per_share_ * kPanelWidth;
+  float* sums = sums_ + part * count;
+  const std::int64_t num_units = own(*weights_.down).panels_per_leaf() * num_leaf_shares_;
+  while (true) {
+    const std::int64_t unit = next_unit_.fetch_add(1, std::memory_order_relaxed);
+    if (unit >= num_units) break;
+    const std::int64_t panel = unit / num_leaf_shares_;
+    const auto share = static_cast<std::int32_t>(unit % num_leaf_shares_);
+    std::fill_n(sums, count, 0.0F);
+    add_groups(panel, share * leaves_per_share_, sums);
+    combine_leaves(panel, share, sums);
+  }
+}
+
+// Leaves [first_leaf, first_leaf + leaves_per_share_) of all rows.
+void CpuExperts::add_groups(std::int64_t panel, std::int32_t first_leaf, float* sums) const {
+  const auto run = [&](const OutPiece& piece, const std::byte* next) { run_piece(piece, next); };
+  Lookahead<OutPiece, decltype(run)> pieces(run);
+  for (std::int64_t i = 0; i < num_groups(); ++i) {
+    const Group g = group(i);
+    const std::int32_t num_leaves = g.down->shape().k_leaves;
+    const std::int64_t leaf_pairs = g.width() / num_leaves / 2;
+    const std::int64_t count = num_pieces(g.num_slots);
+    for (std::int32_t leaf = 0; leaf < num_leaves && count > 0; ++leaf) {
+      const std::int32_t in_share = g.first_leaf + leaf - first_leaf;
+      if (in_share < 0 || in_share >= leaves_per_share_) continue;
+      OutPiece piece;
+      piece.input_bytes = widest_ * 2;
+      piece.weights = g.out_panel(panel) + leaf * leaf_pairs * kPairBytes;
+      piece.num_pairs = leaf_pairs;
+      piece.sums = sums + in_share * kPanelWidth;
+      for (std::int64_t index = 0; index < count; ++index) {
+        const std::int64_t first = g.num_slots * index / count;
+        piece.first_slot = g.first_slot + first;
+        piece.num_rows = g.num_slots * (index + 1) / count - first;
+        piece.inputs = products_ + piece.first_slot * piece.input_bytes + leaf * leaf_pairs * 4;
+        pieces.push(piece);
       }
     }
   }
+  pieces.flush();
 }
 
-void CpuExperts::combine(std::int64_t panel, float* sums) {
-  const CpuMatrix& down = own(*args_.weights->down.front());
+void CpuExperts::run_piece(const OutPiece& piece, const std::byte* next) const {
+  float* sums[kTileRows];
+  piece.multiply(kernels_, next, [&](std::int64_t row, TileArgs& args) {
+    const std::int64_t slot = piece.first_slot + row;
+    for (std::int64_t r = 0; r < args.rows; ++r) {
+      sums[r] = piece.sums + rows_[slot + r] * leaves_per_share_ * kPanelWidth;
+    }
+    args.sums = sums;
+    args.scales = slot_weights_ + slot;
+  });
+}
+
+void CpuExperts::combine_leaves(std::int64_t panel, std::int32_t share, float* sums) const {
+  const CpuMatrix& down = own(*weights_.down);
   const std::int64_t width = down.width(panel);
+  const std::int64_t column = down.first_row(panel);
   for (std::int64_t row = 0; row < num_rows_; ++row) {
-    float* leaves = sums + row * num_leaves_ * kPanelWidth;
-    for_each_branch(num_leaves_, [&](std::int32_t left, std::int32_t right) {
+    float* leaves = sums + row * leaves_per_share_ * kPanelWidth;
+    for_each_branch(leaves_per_share_, [&](std::int32_t left, std::int32_t right) {
       kernels_.add(leaves + left * kPanelWidth, leaves + right * kPanelWidth, width);
     });
-    std::copy_n(leaves, width, static_cast<float*>(args_.out.row(row)) + down.first_row(panel));
+    float* out = num_leaf_shares_ == 1 ? static_cast<float*>(args_.out.row(row))
+                                       : share_sums_ + (share * num_rows_ + row) * args_.out.cols;
+    std::copy_n(leaves, width, out + column);
+  }
+}
+
+void CpuExperts::combine_shares(std::int64_t begin, std::int64_t end) const {
+  const std::int64_t cols = args_.out.cols;
+  for (std::int64_t row = begin; row < end; ++row) {
+    const auto sums = [&](std::int32_t share) {
+      return share_sums_ + (share * num_rows_ + row) * cols;
+    };
+    for_each_branch(num_leaf_shares_, [&](std::int32_t left, std::int32_t right) {
+      kernels_.add(sums(left), sums(right), cols);
+    });
+    std::copy_n(sums(0), cols, static_cast<float*>(args_.out.row(row)));
   }
 }
 

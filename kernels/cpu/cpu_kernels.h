@@ -41,6 +41,10 @@ struct TileArgs {
   float* c = nullptr;          ///< out [rows, width]
   std::int64_t c_stride = 0;   ///< elements
   std::int64_t width = 0;      ///< 1 to 64
+  /// Not null: instead of `c`, row r goes to sums[r][0 .. 64), times scales[r], added to what is
+  /// there.
+  float* const* sums = nullptr;
+  const float* scales = nullptr;
   /// Weights to fetch meanwhile, for a later step: 256 bytes every `pairs_per_fetch` pairs.
   const std::byte* fetch = nullptr;
   std::int64_t pairs_per_fetch = 1;
@@ -63,8 +67,6 @@ struct CpuKernels {
   /// out[0 .. cols) = fp32 of a row of floating dtype, -0 as +0.
   void (*widen)(const void* row, DType dtype, std::int64_t cols, float* out);
   void (*add)(float* sum, const float* x, std::int64_t cols);
-  /// sum += scale * x
-  void (*add_scaled)(float* sum, const float* x, float scale, std::int64_t cols);
   void (*rms_norm)(const float* x, std::span<const float> weight, float eps, std::uint16_t* out);
   void (*add_rms_norm)(float* residual,
                        const float* delta,

@@ -137,8 +137,7 @@ void pack(const CpuMatrix& matrix,
   const std::int64_t num_pairs = (rows.cols + 1) / 2;
   for (std::int64_t row = begin; row < end;) {
     const CpuMatrix::Place place = matrix.place(first_row + row);
-    const std::int64_t count =
-        std::min(end - row, matrix.width(place.panel) - place.column);  // rows in this panel
+    const std::int64_t count = std::min(end - row, place.count);  // rows in this panel
     auto* panel = reinterpret_cast<std::uint32_t*>(matrix.panel(place.panel));
     for (std::int64_t pair = 0; pair < num_pairs; pair += kPairsPerStripe) {
       const std::int64_t stripe_end = std::min(num_pairs, pair + kPairsPerStripe);

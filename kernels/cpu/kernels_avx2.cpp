@@ -119,6 +119,10 @@ void product(const TileArgs& args) {
     return;
   }
   for (std::int64_t r = 0; r < kRows; ++r) {
+    if (args.sums != nullptr) {
+      add_scaled_row<Avx2>(args.sums[r], sums + r * kPanelWidth, args.scales[r], kPanelWidth);
+      continue;
+    }
     std::memcpy(args.c + r * args.c_stride, sums + r * kPanelWidth,
                 static_cast<std::size_t>(args.width) * sizeof(float));
   }
@@ -138,9 +142,9 @@ void product_tile(const TileArgs& args) {
 }  // namespace
 
 const CpuKernels kAvx2Kernels = {
-    "cpu avx2",          &product_tile,         &measure_tile<Avx2>,     &widen_row<Avx2>,
-    &add_row<Avx2>,      &add_scaled_row<Avx2>, &rms_norm_row<Avx2>,     &add_rms_norm_row<Avx2>,
-    &silu_mul_row<Avx2>, &gelu_mul_row<Avx2>,   &apply_recipe_row<Avx2>,
+    "cpu avx2",          &product_tile,           &measure_tile<Avx2>,     &widen_row<Avx2>,
+    &add_row<Avx2>,      &rms_norm_row<Avx2>,     &add_rms_norm_row<Avx2>, &silu_mul_row<Avx2>,
+    &gelu_mul_row<Avx2>, &apply_recipe_row<Avx2>,
 };
 
 }  // namespace tessera::kernels

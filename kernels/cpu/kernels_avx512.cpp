@@ -64,6 +64,18 @@ struct Sums {
     }
   }
 
+  void add_scaled_to(float* const* sums, const float* scales) const {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 scale = _mm512_set1_ps(scales[r]);
+#pragma GCC unroll 4
+      for (int j = 0; j < kColumns; ++j) {
+        float* sum = sums[r] + 16 * j;
+        _mm512_storeu_ps(sum, _mm512_fmadd_ps(scale, x[r][j], _mm512_loadu_ps(sum)));
+      }
+    }
+  }
+
   // Adds the products of one pair of K. vdpbf16ps: x = (x + a[1] b[1]) + a[0] b[0] in the order the
   // processor defines, the same for every row and column.
   void add_products(const std::byte* a, std::int64_t a_stride, const std::byte* weights) {
@@ -106,11 +118,9 @@ void product(const TileArgs& args) {
   if (!args.ends_leaf) return sums.save(args.state->sums);
   int level = 0;
   for (std::int32_t i = args.leaf; (i & 1) != 0; i >>= 1) sums.add(args.state->branches[level++]);
-  if (args.ends_product) {
-    sums.store(args);
-  } else {
-    sums.save(args.state->branches[level]);
-  }
+  if (!args.ends_product) return sums.save(args.state->branches[level]);
+  if (args.sums != nullptr) return sums.add_scaled_to(args.sums, args.scales);
+  sums.store(args);
 }
 
 void product_tile(const TileArgs& args) {
@@ -127,11 +137,9 @@ void product_tile(const TileArgs& args) {
 }  // namespace
 
 const CpuKernels kAvx512Kernels = {
-    "cpu avx512_bf16",         &product_tile,
-    &measure_tile<Avx512>,     &widen_row<Avx512>,
-    &add_row<Avx512>,          &add_scaled_row<Avx512>,
-    &rms_norm_row<Avx512>,     &add_rms_norm_row<Avx512>,
-    &silu_mul_row<Avx512>,     &gelu_mul_row<Avx512>,
+    "cpu avx512_bf16",         &product_tile,         &measure_tile<Avx512>,
+    &widen_row<Avx512>,        &add_row<Avx512>,      &rms_norm_row<Avx512>,
+    &add_rms_norm_row<Avx512>, &silu_mul_row<Avx512>, &gelu_mul_row<Avx512>,
     &apply_recipe_row<Avx512>,
 };
 

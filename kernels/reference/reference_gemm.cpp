@@ -35,14 +35,16 @@ Tile leaf_sum(const float* a,
 
 void add_leaf_products(const float* a,
                        const ReferenceMatrix& w,
+                       std::int64_t first_row,
                        std::int32_t leaf,
                        double scale,
                        std::span<double> sums) {
-  const PackShape& shape = w.shape();
-  const std::int64_t leaf_len = shape.cols / shape.k_leaves;
-  for (std::int64_t first = 0; first < shape.rows; first += kTile) {
-    const std::int64_t count = std::min(kTile, shape.rows - first);
-    const Tile tile = leaf_sum(a, w, leaf * leaf_len, (leaf + 1) * leaf_len, first, count);
+  const std::int64_t leaf_len = w.shape().cols / w.shape().k_leaves;
+  const auto num_rows = static_cast<std::int64_t>(sums.size());
+  for (std::int64_t first = 0; first < num_rows; first += kTile) {
+    const std::int64_t count = std::min(kTile, num_rows - first);
+    const Tile tile =
+        leaf_sum(a, w, leaf * leaf_len, (leaf + 1) * leaf_len, first_row + first, count);
     for (std::int64_t n = 0; n < count; ++n) {
       sums[static_cast<std::size_t>(first + n)] +=
           scale * double{tile[static_cast<std::size_t>(n)]};

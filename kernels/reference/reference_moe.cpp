@@ -24,31 +24,44 @@ class RowExperts {
 
   void run(std::int64_t row) {
     for (auto& leaf : leaves_) std::fill(leaf.begin(), leaf.end(), 0.0);
+    const ExpertWeights& weights = *args_.weights;
     const auto k = static_cast<std::size_t>(args_.experts_per_token);
     for (std::size_t i = 0; i < k; ++i) {
       const std::size_t slot = static_cast<std::size_t>(row) * k + i;
-      const auto expert = static_cast<std::size_t>(args_.experts[slot]);
-      add(row, *args_.weights->gate_up[expert], *args_.weights->down[expert],
-          double{args_.expert_weights[slot]});
+      const std::int32_t expert = args_.experts[slot] - weights.first_expert;
+      if (expert < 0 || expert >= weights.num_local()) continue;
+      multiply_in(row, *weights.gate_up, expert);
+      const std::int32_t leaf = weights.is_by_expert() ? weights.leaf_of(expert) : 0;
+      multiply_out(*weights.down, expert, leaf, double{args_.expert_weights[slot]});
     }
-    if (args_.weights->shared_down) {
-      add(row, *args_.weights->shared_gate_up, *args_.weights->shared_down, 1.0);
+    if (weights.shared_down) {
+      multiply_in(row, *weights.shared_gate_up, 0);
+      multiply_out(*weights.shared_down, 0, 0, 1.0);
     }
     write(static_cast<float*>(args_.out.row(row)));
   }
 
  private:
-  void add(std::int64_t row, const PackedMatrix& gate_up, const PackedMatrix& down, double weight) {
+  void multiply_in(std::int64_t row, const PackedMatrix& gate_up, std::int32_t expert) {
     const ReferenceMatrix& in = reference_matrix(gate_up);
-    const ReferenceMatrix& out = reference_matrix(down);
-    gate_up_.resize(static_cast<std::size_t>(in.shape().rows));
+    const std::int64_t rows = in.shape().rows / in.shape().row_leaves;
+    sums_.assign(static_cast<std::size_t>(rows), 0.0);
+    add_leaf_products(static_cast<const float*>(args_.x.row(row)), in, expert * rows, 0, 1.0,
+                      sums_);
+    gate_up_.assign(sums_.begin(), sums_.end());
     product_.resize(gate_up_.size() / 2);
-    const ConstMatrixView x{args_.x.row(row), DType::kFloat32, 1, args_.x.cols, args_.x.cols};
-    gemm_reference(x, in, {gate_up_.data(), DType::kFloat32, 1, in.shape().rows, in.shape().rows});
     gated_product(args_.activation, gate_up_, product_);
-    for (std::int32_t leaf = 0; leaf < num_leaves_; ++leaf) {
-      add_leaf_products(product_.data(), out, leaf, weight,
-                        leaves_[static_cast<std::size_t>(leaf)]);
+  }
+
+  // Leaf i of the product goes to leaf first_leaf + i of the row.
+  void multiply_out(const PackedMatrix& down,
+                    std::int32_t expert,
+                    std::int32_t first_leaf,
+                    double weight) {
+    const ReferenceMatrix& out = reference_matrix(down);
+    for (std::int32_t leaf = 0; leaf < out.shape().k_leaves; ++leaf) {
+      add_leaf_products(product_.data(), out, expert * args_.out.cols, leaf, weight,
+                        leaves_[static_cast<std::size_t>(first_leaf + leaf)]);
     }
   }
 
@@ -69,6 +82,7 @@ class RowExperts {
   std::int32_t num_leaves_;
   std::size_t width_;
   std::array<std::vector<double>, kNumLeaves> leaves_;
+  std::vector<double> sums_;
   std::vector<float> gate_up_;
   std::vector<float> product_;
 };
@@ -85,7 +99,7 @@ void gated_product(Activation activation,
 }
 
 void moe_experts_reference(const MoeArgs& args) {
-  RowExperts row_experts(args, args.weights->down.front()->shape().k_leaves);
+  RowExperts row_experts(args, args.weights->num_leaves);
   for (std::int64_t row = 0; row < args.x.rows; ++row) row_experts.run(row);
 }
 

@@ -19,9 +19,10 @@ class ReferenceMatrix final : public PackedMatrix {
 
 const ReferenceMatrix& reference_matrix(const PackedMatrix& matrix);
 
-/// sums[n] += scale times the sum over the columns of one leaf, for every output n.
+/// sums[n] += scale times the sum over the columns of one leaf, for outputs first_row + n.
 void add_leaf_products(const float* a,
                        const ReferenceMatrix& w,
+                       std::int64_t first_row,
                        std::int32_t leaf,
                        double scale,
                        std::span<double> sums);

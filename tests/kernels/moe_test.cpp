@@ -188,36 +188,48 @@ struct Layer {
     return view;
   }
 
+  /// Part `part` of `parts` of the width of experts [first, first + count).
   void pack(Backend& backend,
-            std::size_t e,
-            std::int64_t padded,
-            int rank,
-            int ranks,
+            std::size_t first,
+            std::size_t count,
+            std::int64_t part,
+            std::int64_t parts,
+            std::int32_t leaves,
             std::unique_ptr<PackedMatrix>& gate_up,
             std::unique_ptr<PackedMatrix>& out) const {
-    const std::int64_t share = padded / ranks;
-    gate_up = backend.create_packed({.rows = 2 * share, .cols = hidden});
-    const ConstMatrixView g = slice(gate[e], rank * share, share, 0, hidden);
-    const ConstMatrixView u = slice(up[e], rank * share, share, 0, hidden);
-    if (g.rows > 0) backend.pack_rows(*gate_up, 0, g);
-    if (u.rows > 0) backend.pack_rows(*gate_up, share, u);
+    const std::int64_t share = padded_reduction(gate[first].rows()) / parts;
+    const auto n = static_cast<std::int32_t>(count);
+    gate_up = backend.create_packed(
+        {.rows = 2 * n * share, .cols = hidden, .k_leaves = 1, .row_leaves = n, .gated = true});
     out = backend.create_packed(
-        {.rows = hidden, .cols = share, .k_leaves = kNumLeaves / ranks, .row_leaves = 1});
-    const ConstMatrixView d = slice(down[e], 0, hidden, rank * share, share);
-    if (d.cols > 0) backend.pack_rows(*out, 0, d);
+        {.rows = n * hidden, .cols = share, .k_leaves = leaves, .row_leaves = n});
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto e = static_cast<std::int64_t>(i);
+      const ConstMatrixView g = slice(gate[first + i], part * share, share, 0, hidden);
+      const ConstMatrixView u = slice(up[first + i], part * share, share, 0, hidden);
+      const ConstMatrixView d = slice(down[first + i], 0, hidden, part * share, share);
+      if (g.rows > 0) backend.pack_rows(*gate_up, 2 * e * share, g);
+      if (u.rows > 0) backend.pack_rows(*gate_up, (2 * e + 1) * share, u);
+      if (d.cols > 0) backend.pack_rows(*out, e * hidden, d);
+    }
   }
 
-  ExpertWeights weights(Backend& backend, int rank, int ranks) const {
+  ExpertWeights weights(Backend& backend, int rank, int ranks, bool by_expert = false) const {
     ExpertWeights result;
-    for (std::size_t e = 0; e + 1 < gate.size(); ++e) {
-      result.gate_up.emplace_back();
-      result.down.emplace_back();
-      pack(backend, e, padded_reduction(width), rank, ranks, result.gate_up.back(),
-           result.down.back());
+    const std::size_t all = gate.size() - 1;
+    const std::size_t count = by_expert ? all / static_cast<std::size_t>(ranks) : all;
+    const std::size_t first = by_expert ? static_cast<std::size_t>(rank) * count : 0;
+    result.num_experts = static_cast<std::int32_t>(all);
+    result.first_expert = static_cast<std::int32_t>(first);
+    result.num_leaves = kNumLeaves / ranks;
+    if (by_expert) {
+      pack(backend, first, count, 0, 1, 1, result.gate_up, result.down);
+    } else {
+      pack(backend, 0, all, rank, ranks, result.num_leaves, result.gate_up, result.down);
     }
     if (shared_width > 0) {
-      pack(backend, gate.size() - 1, padded_reduction(shared_width), rank, ranks,
-           result.shared_gate_up, result.shared_down);
+      pack(backend, all, 1, rank, ranks, result.num_leaves, result.shared_gate_up,
+           result.shared_down);
     }
     return result;
   }
@@ -225,7 +237,7 @@ struct Layer {
 
 class MoeExpertsTest : public BackendTest {
  protected:
-  static constexpr std::int32_t kExperts = 7;
+  static constexpr std::int32_t kExperts = 12;
   static constexpr std::int32_t kPerToken = 3;
 
   static Routing random_routing(std::int64_t rows, std::uint32_t seed) {
@@ -276,19 +288,24 @@ TEST_P(MoeExpertsTest, MatchesTheDefinition) {
   const struct {
     std::int64_t rows, hidden, width, shared;
     Activation activation;
-  } cases[] = {{0, 16, 16, 0, Activation::kSilu},
-               {1, 70, 24, 0, Activation::kSilu},
-               {5, 34, 16, 40, Activation::kSilu},
-               {40, 130, 72, 16, Activation::kSilu},
+  } cases[] = {{0, 16, 16, 0, Activation::kSilu},    {1, 70, 24, 0, Activation::kSilu},
+               {5, 34, 16, 40, Activation::kSilu},   {40, 130, 72, 16, Activation::kSilu},
+               {400, 70, 16, 24, Activation::kSilu},  // more rows than are taken together
+               {30, 600, 16, 0, Activation::kSilu},   // more columns
                {9, 64, 32, 0, Activation::kGeluTanh}};
   for (const auto& c : cases) {
     SCOPED_TRACE(::testing::Message() << c.rows << " rows, " << c.hidden << ", " << c.width);
     const Layer layer(activation(), kExperts, c.hidden, c.width, c.shared);
-    const ExpertWeights weights = layer.weights(*backend_, 0, 1);
     const TypedMatrix x(activation(), random_matrix(c.rows, c.hidden, 5));
     const Routing routing = random_routing(c.rows, 6);
-    const Matrix got = run(*backend_, weights, x.view(), routing, c.hidden, c.activation);
-    EXPECT_TRUE(got.padding_untouched());
+    const auto run_layer = [&](bool by_expert) {
+      const ExpertWeights weights = layer.weights(*backend_, 0, 1, by_expert);
+      return run(*backend_, weights, x.view(), routing, c.hidden, c.activation);
+    };
+    const Matrix by_width = run_layer(false);
+    const Matrix by_expert = run_layer(true);
+    EXPECT_TRUE(by_width.padding_untouched());
+    EXPECT_TRUE(by_expert.padding_untouched());
     const auto dot = [&](const TypedMatrix& m, std::int64_t n, std::int64_t row) {
       double sum = 0.0;
       for (std::int64_t k = 0; k < c.hidden; ++k) sum += double{m.at(n, k)} * double{x.at(row, k)};
@@ -316,8 +333,9 @@ TEST_P(MoeExpertsTest, MatchesTheDefinition) {
       for (std::int64_t n = 0; n < c.hidden; ++n) {
         const auto i = static_cast<std::size_t>(n);
         // h is rounded to the activation dtype; fp32 sums of some hundred terms.
-        ASSERT_NEAR(got.at(row, n), want[i], (rounding(activation()) + 1e-5) * size[i] + 1e-6)
-            << row << ", " << n;
+        const double tolerance = (rounding(activation()) + 1e-5) * size[i] + 1e-6;
+        ASSERT_NEAR(by_width.at(row, n), want[i], tolerance) << row << ", " << n;
+        ASSERT_NEAR(by_expert.at(row, n), want[i], tolerance) << row << ", " << n;
       }
     }
   }
@@ -327,41 +345,47 @@ TEST_P(MoeExpertsTest, RanksAddUpToTheSameBits) {
   const Layer layer(activation(), kExperts, 66, 40, 24);
   const TypedMatrix x(activation(), random_matrix(11, 66, 7));
   const Routing routing = random_routing(11, 8);
-  const Matrix whole = run(*backend_, layer.weights(*backend_, 0, 1), x.view(), routing, 66);
-  for (const int ranks : {2, 4, 8}) {
-    std::vector<Matrix> partials;
-    for (int rank = 0; rank < ranks; ++rank) {
-      const ExpertWeights weights = layer.weights(*backend_, rank, ranks);
-      partials.push_back(run(*backend_, weights, x.view(), routing, 66));
-    }
-    for_each_branch(ranks, [&](std::int32_t left, std::int32_t right) {
-      Matrix& sum = partials[static_cast<std::size_t>(left)];
-      const Matrix& other = partials[static_cast<std::size_t>(right)];
-      for (std::size_t i = 0; i < sum.values.size(); ++i) sum.values[i] += other.values[i];
-    });
-    for (std::int64_t row = 0; row < 11; ++row) {
-      for (std::int64_t n = 0; n < 66; ++n) {
-        ASSERT_EQ(partials[0].at(row, n), whole.at(row, n)) << ranks << " ranks";
+  for (const bool by_expert : {false, true}) {
+    const auto run_rank = [&](int rank, int ranks) {
+      const ExpertWeights weights = layer.weights(*backend_, rank, ranks, by_expert);
+      return run(*backend_, weights, x.view(), routing, 66);
+    };
+    const Matrix whole = run_rank(0, 1);
+    for (const int ranks : {2, 4, 8}) {
+      if (by_expert && kExperts % ranks != 0) continue;
+      SCOPED_TRACE(::testing::Message() << ranks << (by_expert ? " by expert" : " by width"));
+      std::vector<Matrix> partials;
+      for (int rank = 0; rank < ranks; ++rank) partials.push_back(run_rank(rank, ranks));
+      for_each_branch(ranks, [&](std::int32_t left, std::int32_t right) {
+        Matrix& sum = partials[static_cast<std::size_t>(left)];
+        const Matrix& other = partials[static_cast<std::size_t>(right)];
+        for (std::size_t i = 0; i < sum.values.size(); ++i) sum.values[i] += other.values[i];
+      });
+      for (std::int64_t row = 0; row < 11; ++row) {
+        for (std::int64_t n = 0; n < 66; ++n) {
+          ASSERT_EQ(partials[0].at(row, n), whole.at(row, n)) << row << ", " << n;
+        }
       }
     }
   }
 }
 
 TEST_P(MoeExpertsTest, ARowIsTheSameBitsAloneAndOnAnyNumberOfThreads) {
-  const Layer layer(activation(), kExperts, 130, 48, 16);
-  const TypedMatrix x(activation(), random_matrix(40, 130, 9));
-  const Routing routing = random_routing(40, 10);
-  const Matrix together = run(*backend_, layer.weights(*backend_, 0, 1), x.view(), routing, 130);
+  const std::int64_t hidden = 258;  // with the threads, 1, 2 or 4 shares of the leaves
+  const Layer layer(activation(), kExperts, hidden, 48, 16);
+  const TypedMatrix x(activation(), random_matrix(120, hidden, 9));
+  const Routing routing = random_routing(120, 10);
+  const Matrix together = run(*backend_, layer.weights(*backend_, 0, 1), x.view(), routing, hidden);
   for (const std::int32_t threads : {1, 2, 3}) {
     const auto backend = GetParam().create(threads);
     const ExpertWeights weights = layer.weights(*backend, 0, 1);
-    for (std::int64_t row = 0; row < 40; ++row) {
+    for (std::int64_t row = 0; row < 120; row += 7) {
       const auto first = static_cast<std::ptrdiff_t>(row * kPerToken);
       const Routing own{
           {routing.experts.begin() + first, routing.experts.begin() + first + kPerToken},
           {routing.weights.begin() + first, routing.weights.begin() + first + kPerToken}};
-      const Matrix alone = run(*backend, weights, Layer::slice(x, row, 1, 0, 130), own, 130);
-      for (std::int64_t n = 0; n < 130; ++n) ASSERT_EQ(alone.at(0, n), together.at(row, n));
+      const Matrix alone = run(*backend, weights, Layer::slice(x, row, 1, 0, hidden), own, hidden);
+      for (std::int64_t n = 0; n < hidden; ++n) ASSERT_EQ(alone.at(0, n), together.at(row, n));
     }
   }
 }

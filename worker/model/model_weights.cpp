@@ -89,23 +89,28 @@ class WeightLoader {
       layer.k_norm = vector(names.k_norm + ".weight", {0, spec_.head_dim});
     }
     add_qkv(names, layer);
-    layer.o = reduced(names.o, shard_.attention);
+    layer.o = create_reduced(shard_.attention.size());
+    add(names.o, hidden(), shard_.attention, *layer.o);
     if (is_moe) {
       add_experts(names, layer);
     } else {
-      add_mlp(names.mlp, shard_.intermediate, layer.gate_up, layer.down);
+      const IndexRange width = shard_.intermediate;
+      layer.gate_up = backend_.create_packed({.rows = 2 * width.size(), .cols = spec_.hidden_size});
+      layer.down = create_reduced(width.size());
+      add_mlp(names.mlp, width, *layer.gate_up, *layer.down);
     }
     return layer;
   }
 
+  // MLP `index` of those that lie one behind the other in gate_up and down.
   void add_mlp(const MlpNames& names,
                IndexRange width,
-               std::unique_ptr<PackedMatrix>& gate_up,
-               std::unique_ptr<PackedMatrix>& down) {
-    gate_up = backend_.create_packed({.rows = 2 * width.size(), .cols = spec_.hidden_size});
-    add(names.gate, width, hidden(), *gate_up);
-    add(names.up, width, hidden(), *gate_up, width.size());
-    down = reduced(names.down, width);
+               PackedMatrix& gate_up,
+               PackedMatrix& down,
+               std::int64_t index = 0) {
+    add(names.gate, width, hidden(), gate_up, 2 * index * width.size());
+    add(names.up, width, hidden(), gate_up, (2 * index + 1) * width.size());
+    add(names.down, hidden(), width, down, index * spec_.hidden_size);
   }
 
   void add_experts(const LayerNames& names, LayerWeights& layer) {
@@ -113,14 +118,37 @@ class WeightLoader {
     layer.router = backend_.create_packed({.rows = all.end, .cols = spec_.hidden_size});
     add(names.router, all, hidden(), *layer.router);
     if (!names.router_bias.empty()) layer.router_bias = vector(names.router_bias, all);
-    kernels::ExpertWeights& experts = layer.experts;
-    for (std::int32_t e = 0; e < spec_.moe.num_experts; ++e) {
-      add_mlp(expert_names(names, e), shard_.expert, experts.gate_up.emplace_back(),
-              experts.down.emplace_back());
+    add_routed_experts(names, layer.experts);
+    if (spec_.moe.shared_intermediate_size == 0) return;
+    const std::int64_t width = shard_.shared.size();
+    layer.experts.shared_gate_up = create_gated(1, width);
+    layer.experts.shared_down = create_reduced(width);
+    add_mlp(names.shared, shard_.shared, *layer.experts.shared_gate_up, *layer.experts.shared_down);
+  }
+
+  void add_routed_experts(const LayerNames& names, kernels::ExpertWeights& experts) {
+    const auto count = static_cast<std::int32_t>(shard_.experts.size());
+    const auto first = static_cast<std::int32_t>(shard_.experts.begin);
+    const bool is_by_width = shard_.expert_sharding == ExpertSharding::kByWidth;
+    experts.num_experts = spec_.moe.num_experts;
+    experts.first_expert = first;
+    experts.num_leaves = leaves();
+    experts.gate_up = create_gated(count, shard_.expert.size());
+    experts.down = backend_.create_packed({.rows = std::int64_t{count} * spec_.hidden_size,
+                                           .cols = shard_.expert.size(),
+                                           .k_leaves = is_by_width ? leaves() : 1,
+                                           .row_leaves = count});
+    for (std::int32_t i = 0; i < count; ++i) {
+      add_mlp(expert_names(names, first + i), shard_.expert, *experts.gate_up, *experts.down, i);
     }
-    if (spec_.moe.shared_intermediate_size > 0) {
-      add_mlp(names.shared, shard_.shared, experts.shared_gate_up, experts.shared_down);
-    }
+  }
+
+  std::unique_ptr<PackedMatrix> create_gated(std::int32_t num_experts, std::int64_t width) {
+    return backend_.create_packed({.rows = 2 * num_experts * width,
+                                   .cols = spec_.hidden_size,
+                                   .k_leaves = 1,
+                                   .row_leaves = num_experts,
+                                   .gated = true});
   }
 
   void add_qkv(const LayerNames& names, LayerWeights& layer) {
@@ -142,12 +170,10 @@ class WeightLoader {
     layer.qkv_bias = {backend_, biases};
   }
 
-  // A weight whose products are summed over ranks.
-  std::unique_ptr<PackedMatrix> reduced(const std::string& module, IndexRange cols) {
-    auto packed = backend_.create_packed(
-        {.rows = spec_.hidden_size, .cols = cols.size(), .k_leaves = leaves(), .row_leaves = 1});
-    add(module, hidden(), cols, *packed);
-    return packed;
+  // For a weight whose products are summed over ranks.
+  std::unique_ptr<PackedMatrix> create_reduced(std::int64_t cols) {
+    return backend_.create_packed(
+        {.rows = spec_.hidden_size, .cols = cols, .k_leaves = leaves(), .row_leaves = 1});
   }
 
   std::int64_t row_bytes(const Slice& slice) const {

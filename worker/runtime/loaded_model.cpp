@@ -43,7 +43,7 @@ std::unique_ptr<LoadedModel> load_model(const ModelExecutorOptions& options,
                                         std::int32_t tp) {
   auto model = std::make_unique<LoadedModel>();
   model->spec = read_model_spec(options.model_dir);
-  model->shard = shard_of(model->spec, rank, tp);
+  model->shard = shard_of(model->spec, rank, tp, options.experts);
   model->backend =
       kernels::create_backend(options.backend, {.num_threads = options.num_threads,
                                                 .cpus = options.cpus,

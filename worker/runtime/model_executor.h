@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/model_spec/sharding.h"
 #include "worker/comm/communicator.h"
 #include "worker/runtime/rank_executor.h"
 
@@ -23,6 +24,7 @@ LoadFormat load_format_from_name(const std::string& name);
 struct ModelExecutorOptions {
   std::string model_dir;  ///< config.json, tokenizer.json; *.safetensors unless kDummy.
   LoadFormat load_format = LoadFormat::kSafetensors;
+  ExpertSharding experts = ExpertSharding::kByWidth;
   std::string backend = "cpu";       ///< "cpu" or "reference"
   std::int32_t num_threads = 1;      ///< Compute threads of this rank, the calling one included.
   std::vector<std::int32_t> cpus;    ///< As kernels::BackendOptions has it: where threads run.

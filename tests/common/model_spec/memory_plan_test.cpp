@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/error_matchers.h"
+
 namespace tessera {
 namespace {
 
@@ -43,6 +45,21 @@ TEST(MemoryPlanTest, WorkspaceGrowsWithRowsAndKeptLogits) {
   const std::int64_t rows_only = plan_memory(sdar_8b(), input).workspace;
   input.max_logit_rows = 64;
   EXPECT_EQ(plan_memory(sdar_8b(), input).workspace, rows_only + std::int64_t{64} * 151936 * 4);
+}
+
+TEST(MemoryPlanTest, WholeExpertsTakeAsMuchAsPartsOfAll) {
+  ModelSpec spec = sdar_8b();
+  spec.moe.layers.assign(36, true);
+  spec.moe.num_experts = 128;
+  spec.moe.experts_per_token = 8;
+  spec.moe.intermediate_size = 768;
+  MemoryPlanInput input;
+  input.tp = 4;
+  const std::int64_t by_width = plan_memory(spec, input).weights;
+  input.experts = ExpertSharding::kByExpert;
+  EXPECT_EQ(plan_memory(spec, input).weights, by_width);
+  spec.moe.num_experts = 126;
+  EXPECT_ERROR(plan_memory(spec, input), kInvalidArgument);
 }
 
 }  // namespace

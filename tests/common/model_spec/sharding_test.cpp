@@ -32,13 +32,19 @@ TEST(ShardingTest, LegalDegreesFollowTheHeads) {
   EXPECT_THAT(legal_tp_degrees(with_heads(6, 2, 20)), ElementsAre(1)) << "120 is no multiple of 16";
 }
 
-TEST(ShardingTest, RefusalListsTheLegalDegrees) {
+std::string refusal_of(const ModelSpec& spec,
+                       std::int32_t tp,
+                       ExpertSharding experts = ExpertSharding::kByWidth) {
   try {
-    require_legal_tp(with_heads(28, 4, 128), 8);
-    FAIL();
+    require_legal_tp(spec, tp, experts);
+    return {};
   } catch (const Error& error) {
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("legal are 1, 2, 4"));
+    return error.what();
   }
+}
+
+TEST(ShardingTest, RefusalListsTheLegalDegrees) {
+  EXPECT_THAT(refusal_of(with_heads(28, 4, 128), 8), ::testing::HasSubstr("legal are 1, 2, 4"));
   EXPECT_ERROR(require_legal_tp(with_heads(32, 8, 128), 3), kInvalidArgument);
 }
 
@@ -59,6 +65,47 @@ TEST(ShardingTest, RanksPartitionEveryDimension) {
     EXPECT_EQ(previous.kv.end, spec.kv_size());
     EXPECT_EQ(previous.intermediate.end, 112);
     EXPECT_EQ(previous.vocab.end, 256);
+  }
+}
+
+ModelSpec with_experts(std::int32_t num_experts) {
+  ModelSpec spec = with_heads(16, 8, 32);
+  spec.moe.num_experts = num_experts;
+  spec.moe.intermediate_size = 24;
+  spec.moe.shared_intermediate_size = 40;
+  return spec;
+}
+
+TEST(ShardingTest, WholeExpertsNeedExpertsThatRanksCanDivide) {
+  constexpr auto kByExpert = ExpertSharding::kByExpert;
+  EXPECT_THAT(legal_tp_degrees(with_experts(16), kByExpert), ElementsAre(1, 2, 4, 8));
+  EXPECT_THAT(legal_tp_degrees(with_experts(12), kByExpert), ElementsAre(1, 2, 4));
+  EXPECT_THAT(legal_tp_degrees(with_experts(12)), ElementsAre(1, 2, 4, 8));
+  EXPECT_THAT(legal_tp_degrees(with_heads(16, 8, 32), kByExpert), ElementsAre());
+  EXPECT_THAT(refusal_of(with_experts(12), 8, kByExpert),
+              ::testing::HasSubstr("with expert_parallel, 12 experts; legal are 1, 2, 4"));
+  EXPECT_THAT(refusal_of(with_heads(16, 8, 32), 1, kByExpert), ::testing::HasSubstr("no experts"));
+}
+
+TEST(ShardingTest, RanksPartitionExpertsByWidthOrByExpert) {
+  const ModelSpec spec = with_experts(16);
+  for (const std::int32_t tp : {1, 2, 4, 8}) {
+    RankShard by_width;
+    RankShard by_expert;
+    for (std::int32_t rank = 0; rank < tp; ++rank) {
+      const RankShard width = shard_of(spec, rank, tp);
+      EXPECT_EQ(width.experts, (IndexRange{0, 16}));
+      EXPECT_EQ(width.expert.begin, by_width.expert.end);
+      EXPECT_EQ(width.shared.begin, by_width.shared.end);
+      by_width = width;
+      const RankShard expert = shard_of(spec, rank, tp, ExpertSharding::kByExpert);
+      EXPECT_EQ(expert.experts.begin, by_expert.experts.end);
+      EXPECT_EQ(expert.expert, (IndexRange{0, 32})) << "24, padded";
+      EXPECT_EQ(expert.shared, width.shared) << "these are cut by width in either mode";
+      by_expert = expert;
+    }
+    EXPECT_EQ(by_width.expert.end, 32);
+    EXPECT_EQ(by_expert.experts.end, 16);
   }
 }
 

@@ -29,6 +29,7 @@ struct Serving {
 struct Setup {
   kernels::BackendCase backend;
   std::string model;
+  ExpertSharding experts = ExpertSharding::kByWidth;
 };
 
 std::vector<Setup> setups() {
@@ -40,12 +41,16 @@ std::vector<Setup> setups() {
       if (backend.backend == "reference" && model != std::string("sdar")) continue;
       setups.push_back({backend, model});
     }
+    if (backend.backend != "reference") {
+      setups.push_back({backend, "sdar_moe", ExpertSharding::kByExpert});
+    }
   }
   return setups;
 }
 
 std::string case_name(const ::testing::TestParamInfo<Setup>& tested) {
-  return name_of(tested.param.backend) + "_" + tested.param.model;
+  const char* mode = tested.param.experts == ExpertSharding::kByExpert ? "_by_expert" : "";
+  return name_of(tested.param.backend) + "_" + tested.param.model + mode;
 }
 
 /// Requests of every strategy that decodes the model: prompts that share beginnings, greedy and
@@ -120,7 +125,9 @@ class InvarianceTest : public ::testing::TestWithParam<Setup> {
     facts.attention.reset();
     requests_ = RandomTraffic(facts, /*seed=*/23).requests(kNumRequests);
     static std::map<std::string, std::map<RequestId, ServedSequence>> all_alone;
-    auto& alone = all_alone[name_of(GetParam().backend) + model_dir_];  // the same for every test
+    const std::string mode = GetParam().experts == ExpertSharding::kByExpert ? " by expert " : " ";
+    // the same for every test
+    auto& alone = all_alone[name_of(GetParam().backend) + mode + model_dir_];
     if (alone.empty()) alone = serve_each_alone();
     alone_ = &alone;
   }
@@ -128,6 +135,7 @@ class InvarianceTest : public ::testing::TestWithParam<Setup> {
   ServedRanks ranks_for(const Serving& serving) const {
     ServedRanks::Options options;
     options.model.model_dir = model_dir_;
+    options.model.experts = GetParam().experts;
     options.model.backend = GetParam().backend.backend;
     options.model.instruction_set = GetParam().backend.instruction_set;
     options.model.num_threads = serving.num_threads;
@@ -193,7 +201,7 @@ TEST_P(InvarianceTest, NeitherPreemptionNorChunksNorSharedPagesMatter) {
 }
 
 TEST_P(InvarianceTest, TheNumberOfRanksDoesNotMatter) {
-  for (const std::int32_t tp : legal_tp_degrees(spec_)) {
+  for (const std::int32_t tp : legal_tp_degrees(spec_, GetParam().experts)) {
     if (tp == 1) continue;
     SCOPED_TRACE(::testing::Message() << tp << " ranks");
     ServedRanks ranks = ranks_for({.tp = tp});

@@ -19,11 +19,13 @@ struct Setup {
   kernels::BackendCase backend;
   std::string model;
   std::string dtype;
+  ExpertSharding experts = ExpertSharding::kByWidth;
   std::int32_t tp = 1;
 };
 
 std::string case_name(const ::testing::TestParamInfo<Setup>& info) {
-  return name_of(info.param.backend) + "_" + info.param.model + "_" + info.param.dtype + "_tp" +
+  const char* degree = info.param.experts == ExpertSharding::kByExpert ? "_ep" : "_tp";
+  return name_of(info.param.backend) + "_" + info.param.model + "_" + info.param.dtype + degree +
          std::to_string(info.param.tp);
 }
 
@@ -34,8 +36,10 @@ std::vector<Setup> setups() {
                               "llada", "sdar_moe", "llada2", "llada2_one_group"}) {
       for (const char* dtype : {"f32", "bf16"}) {
         const ModelSpec spec = read_model_spec(fixtures_dir() / model / dtype);
-        for (const std::int32_t tp : legal_tp_degrees(spec)) {
-          setups.push_back({backend, model, dtype, tp});
+        for (const auto experts : {ExpertSharding::kByWidth, ExpertSharding::kByExpert}) {
+          for (const std::int32_t tp : legal_tp_degrees(spec, experts)) {
+            setups.push_back({backend, model, dtype, experts, tp});
+          }
         }
       }
     }
@@ -60,6 +64,7 @@ class FixtureLogitsTest : public ::testing::TestWithParam<Setup> {
     cases_ = read_fixture_cases(GetParam().model);
     ModelExecutorOptions options;
     options.model_dir = fixtures_dir() / GetParam().model / GetParam().dtype;
+    options.experts = GetParam().experts;
     options.backend = GetParam().backend.backend;
     options.instruction_set = GetParam().backend.instruction_set;
     ranks_.emplace(options, GetParam().tp, kPageSize);
