@@ -63,6 +63,7 @@ int run(int argc, char** argv) {
       const KernelSuite suite{instruction_set, num_threads, limits,
                               kernels::create_backend("cpu", options)};
       register_gemm(suite);
+      register_experts(suite);
       register_measure(suite);
       register_rows(suite);
     }

@@ -42,6 +42,7 @@ kernels::Buffer random_bfloat16(std::int64_t count, float scale);
 kernels::Buffer random_float32(std::int64_t count);
 
 // To add an operation: a file with such a function, and one line in kernel_benchmark.cpp.
+void register_experts(const KernelSuite& suite);
 void register_gemm(const KernelSuite& suite);
 void register_measure(const KernelSuite& suite);
 void register_rows(const KernelSuite& suite);
