@@ -22,6 +22,7 @@ class ZeroLayerExecutor final : public RankExecutor {
   std::int64_t kv_memory_bytes() const override;
   std::string checkpoint_digest() const override { return "zero layers"; }
   std::string device_name() const override { return "none"; }
+  bool is_expert_parallel() const override { return false; }
   void configure(const RankConfig&) override {}
   StepResult run(const StepPlan& plan) override;
 

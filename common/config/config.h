@@ -55,6 +55,7 @@ struct ServerConfig {
 
   // ranks
   std::int32_t tp = 1;
+  bool expert_parallel = false;  ///< Ranks divide routed experts by expert, not by width.
   std::int32_t replicas = 1;
   std::string backend = "cpu";           ///< cpu | reference
   std::int32_t threads_per_rank = 0;     ///< 0: the machine's cores shared out among its ranks.

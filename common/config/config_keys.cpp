@@ -144,6 +144,10 @@ const ConfigKey kKeys[] = {
 
     {"tp", kRanks, &ServerConfig::tp, kS | kC, "Tensor-parallel ranks of a replica: 1, 2, 4 or 8.",
      1, 8},
+    {"expert_parallel", kRanks, &ServerConfig::expert_parallel, kS | kW,
+     "Every rank has whole experts of a mixture of experts, not a part of the width of each; tp "
+     "must divide their number. A mode of its own: the same text on any number of ranks, but not "
+     "the text of the other mode. All ranks of a server have the same."},
     {"replicas", kRanks, &ServerConfig::replicas, kS | kC,
      "Copies of the model, each with ranks and pages of its own.", 1, 64},
     {"backend", kRanks, &ServerConfig::backend, kS | kC | kW,

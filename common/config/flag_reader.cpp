@@ -114,6 +114,16 @@ void refuse_extras(Program program, const std::vector<std::string>& extras) {
                   "\": one model directory is all that goes without a flag");
 }
 
+/// `--name` alone, or `--name=true|false`: the word behind it is not its value.
+void add_switch(CLI::App& app, const ConfigKey& key, Flags& flags) {
+  const std::string name(key.name);
+  app.add_flag(flag_name(key.name))
+      ->description(help_text(key))
+      ->each([&flags, name](const std::string& text) { flags.values[name] = text; })
+      ->type_name("[=true|false]")
+      ->group(std::string(key.section));
+}
+
 void add_options(CLI::App& app, Program program, Flags& flags, std::vector<std::string>& pairs) {
   app.add_option("--config", flags.config_file,
                  "TOML file with the keys of the flags below (underscores for dashes); flags win")
@@ -124,6 +134,10 @@ void add_options(CLI::App& app, Program program, Flags& flags, std::vector<std::
     const std::string name(key.name);
     // The model may also stand without its flag.
     const std::string names = flag_name(key.name) + (key.name == "model" ? ",model" : "");
+    if (std::holds_alternative<bool ServerConfig::*>(key.field)) {
+      add_switch(app, key, flags);
+      continue;
+    }
     app.add_option_function<std::string>(
            names, [&flags, name](const std::string& text) { flags.values[name] = text; },
            help_text(key))

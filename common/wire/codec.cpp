@@ -65,6 +65,7 @@ void write(const Hello& hello, schema::Frame::Builder frame) {
   to.setCheckpointDigest(hello.checkpoint_digest);
   to.setKvBytesPerToken(hello.kv_bytes_per_token);
   to.setKvMemoryBytes(hello.kv_memory_bytes);
+  to.setExpertParallel(hello.expert_parallel);
 }
 
 Hello read(schema::Hello::Reader from) {
@@ -76,7 +77,8 @@ Hello read(schema::Hello::Reader from) {
           text(from.getDevice()),
           text(from.getCheckpointDigest()),
           from.getKvBytesPerToken(),
-          from.getKvMemoryBytes()};
+          from.getKvMemoryBytes(),
+          from.getExpertParallel()};
 }
 
 void write(const Welcome& welcome, schema::Frame::Builder frame) {

@@ -12,7 +12,7 @@
 namespace tessera::wire {
 
 /// Bumped by every change of schema/frame.capnp. Peers of different versions refuse each other.
-inline constexpr std::uint16_t kSchemaVersion = 1;
+inline constexpr std::uint16_t kSchemaVersion = 2;
 
 /// A rank asks to join: first message of every rank, sent once its weights are loaded.
 struct Hello {
@@ -25,6 +25,7 @@ struct Hello {
   std::string checkpoint_digest;
   std::int64_t kv_bytes_per_token = 0;
   std::int64_t kv_memory_bytes = 0;
+  bool expert_parallel = false;
 
   bool operator==(const Hello&) const = default;
 };

@@ -64,6 +64,7 @@ void print_memory_plan(const ServerConfig& config, const MemoryPlan& plan) {
 MemoryPlan memory_plan_of(const ServerConfig& config) {
   MemoryPlanInput input;
   input.tp = config.tp;
+  if (config.expert_parallel) input.experts = ExpertSharding::kByExpert;
   input.weight_bytes = config.backend == "reference" ? 4 : 2;
   input.kv_bytes = input.weight_bytes;
   input.max_step_rows = config.max_step_rows;

@@ -39,6 +39,8 @@ std::string mode_difference(const wire::Hello& hello, const RankEntry& other) {
   const std::string whose = detail::concat("rank ", other.hello.rank, " on ", other.hello.host);
   return first_of(
       {difference("device", hello.device, other.hello.device, whose),
+       difference("expert_parallel", hello.expert_parallel ? "true" : "false",
+                  other.hello.expert_parallel ? "true" : "false", whose),
        difference("checkpoint", hello.checkpoint_digest, other.hello.checkpoint_digest, whose)});
 }
 

@@ -43,6 +43,7 @@ ModelExecutorOptions executor_options(const ServerConfig& config, CpuShare cpus,
   ModelExecutorOptions options;
   options.model_dir = config.model;
   options.load_format = load_format_from_name(config.load_format);
+  if (config.expert_parallel) options.experts = ExpertSharding::kByExpert;
   options.backend = config.backend;
   options.instruction_set = config.instruction_set == "auto" ? "" : config.instruction_set;
   options.num_threads = cpus.num_threads;

@@ -36,6 +36,10 @@ class ModelExecutor final : public RankExecutor {
   std::string checkpoint_digest() const override { return model_->digest; }
   std::string device_name() const override { return std::string(model_->backend->device_name()); }
 
+  bool is_expert_parallel() const override {
+    return model_->shard.expert_sharding == ExpertSharding::kByExpert;
+  }
+
   void configure(const RankConfig& config) override {
     runner_.emplace(model_->spec, model_->shard, model_->weights, *model_->backend, communicator_,
                     config);

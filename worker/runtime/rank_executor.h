@@ -39,6 +39,9 @@ class RankExecutor {
   /// not join one job.
   virtual std::string device_name() const = 0;
 
+  /// Whether ranks divide routed experts by expert: part of the mode, likewise.
+  virtual bool is_expert_parallel() const = 0;
+
   /// Allocates pages and workspaces. Called once, before the first step.
   virtual void configure(const RankConfig& config) = 0;
 

@@ -59,7 +59,8 @@ class RankLoop {
             executor_.device_name(),
             executor_.checkpoint_digest(),
             executor_.kv_bytes_per_token(),
-            executor_.kv_memory_bytes()};
+            executor_.kv_memory_bytes(),
+            executor_.is_expert_parallel()};
   }
 
   std::optional<RankOutcome> on_frame(const wire::Frame& frame) {

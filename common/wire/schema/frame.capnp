@@ -34,6 +34,7 @@ struct Hello {
   checkpointDigest @6 :Text;
   kvBytesPerToken @7 :Int64;
   kvMemoryBytes @8 :Int64;
+  expertParallel @9 :Bool;
 }
 
 struct Welcome {

@@ -124,6 +124,15 @@ TEST_F(ConfigTest, FlagsWinOverTheFile) {
   EXPECT_EQ(config.strategy_options.at("b"), ConfigValue(std::int64_t{2}));
 }
 
+TEST_F(ConfigTest, ASwitchNeedsNoValue) {
+  EXPECT_TRUE(read(Program::kServe, {"--expert-parallel", "m"}).expert_parallel);
+  EXPECT_TRUE(read(Program::kServe, {"m", "--expert-parallel=true"}).expert_parallel);
+  EXPECT_FALSE(read(Program::kServe, {"m", "--prefix-cache=false"}).prefix_cache);
+  EXPECT_FALSE(read(Program::kServe, {"m"}).expert_parallel);
+  EXPECT_THAT(refusal(Program::kServe, {"m", "--expert-parallel=maybe"}),
+              HasSubstr("expert_parallel is \"maybe\"; allowed: true or false"));
+}
+
 TEST_F(ConfigTest, AMisspeltKeyIsRefusedWithTheNearestOne) {
   for (const ConfigKey& key : config_keys()) {
     const std::string misspelt = std::string(key.name) + "q";

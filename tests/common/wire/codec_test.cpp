@@ -54,7 +54,8 @@ void expect_round_trip(const T& value) {
 }
 
 TEST(CodecTest, ReadsBackControlMessages) {
-  expect_round_trip(Hello{"job", "secret", 3, 4, "host-a", "avx512_bf16", "digest", 4096, 1 << 30});
+  expect_round_trip(
+      Hello{"job", "secret", 3, 4, "host-a", "avx512_bf16", "digest", 4096, 1 << 30, true});
   expect_round_trip(Welcome{32, 100, 512, 4096, 64, std::chrono::milliseconds(200)});
   expect_round_trip(Ready{});
   expect_round_trip(Heartbeat{"job", "secret", 2});

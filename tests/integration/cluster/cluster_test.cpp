@@ -152,6 +152,12 @@ TEST(ClusterTest, RefusesRanksThatDoNotFitAndSaysWhy) {
   const RankOutcome other_device = avx2.join();
   EXPECT_EQ(other_device.exit, RankExit::kRefused);
   EXPECT_NE(other_device.reason.find("avx512_bf16"), std::string::npos) << other_device.reason;
+
+  TestRank by_expert(endpoint, "job 2", 1, 2, "avx512_bf16", "secret", /*expert_parallel=*/true);
+  const RankOutcome other_mode = by_expert.join();
+  EXPECT_EQ(other_mode.exit, RankExit::kRefused);
+  EXPECT_NE(other_mode.reason.find("expert_parallel true differs"), std::string::npos)
+      << other_mode.reason;
 }
 
 TEST(ClusterTest, NamesTheRankThatNeverJoined) {

@@ -19,8 +19,8 @@ ModelFacts hash_facts() {
   return facts;
 }
 
-HashRankExecutor::HashRankExecutor(std::int32_t rank, std::string device)
-    : rank_(rank), device_(std::move(device)) {}
+HashRankExecutor::HashRankExecutor(std::int32_t rank, std::string device, bool expert_parallel)
+    : rank_(rank), device_(std::move(device)), expert_parallel_(expert_parallel) {}
 
 std::int64_t HashRankExecutor::kv_bytes_per_token() const {
   return kBytesPerToken;

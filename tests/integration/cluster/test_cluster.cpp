@@ -109,8 +109,8 @@ void Gate::await_blocked() {
 
 class TestRank::Executor final : public HashRankExecutor {
  public:
-  Executor(Gate& gate, std::int32_t rank, const std::string& device)
-      : HashRankExecutor(rank, device), gate_(gate) {}
+  Executor(Gate& gate, std::int32_t rank, const std::string& device, bool expert_parallel)
+      : HashRankExecutor(rank, device, expert_parallel), gate_(gate) {}
 
   void configure(const RankConfig& config) override {
     EXPECT_EQ(config.num_pages, kHashNumPages) << "the least of all ranks";
@@ -131,7 +131,8 @@ TestRank::TestRank(const std::string& endpoint,
                    std::int32_t rank,
                    std::int32_t tp,
                    const std::string& device,
-                   const std::string& token) {
+                   const std::string& token,
+                   bool expert_parallel) {
   RankLoopOptions options;
   options.coordinator = endpoint;
   options.token = token;
@@ -139,8 +140,8 @@ TestRank::TestRank(const std::string& endpoint,
   options.host = "here";
   options.rank = rank;
   options.tp = tp;
-  thread_ = std::thread([this, options, rank, device] {
-    Executor executor(gate_, rank, device);
+  thread_ = std::thread([this, options, rank, device, expert_parallel] {
+    Executor executor(gate_, rank, device, expert_parallel);
     try {
       outcome_ = run_rank(context_, options, executor, [](const std::string&) {});
     } catch (const zmq::error_t& error) {

@@ -74,7 +74,8 @@ class TestRank {
            std::int32_t rank,
            std::int32_t tp,
            const std::string& device = "hash",
-           const std::string& token = "secret");
+           const std::string& token = "secret",
+           bool expert_parallel = false);
   ~TestRank();
 
   Gate& gate() { return gate_; }

@@ -48,6 +48,27 @@ TEST(ServeTest, AnswersAndLeavesNothingBehind) {
   EXPECT_TRUE(await_end_of(family).empty());
 }
 
+// The text is the same on any number of ranks, in that mode.
+TEST(ServeTest, ServesExpertsDividedAmongRanks) {
+  std::string text;
+  for (const char* tp : {"--tp=1", "--tp=2"}) {
+    ServedModelProcess serve(
+        {TESSERA_PROGRAM, "serve", TESSERA_TINY_LLADA2, "--port=0", tp, "--expert-parallel"});
+    serve.await_ready();
+    const ChatAnswer answer = stream_chat(serve.url(), "How many legs have 18 spiders?", 60);
+    EXPECT_TRUE(answer.is_whole) << answer.error;
+    EXPECT_FALSE(answer.text.empty());
+    if (text.empty()) text = answer.text;
+    EXPECT_EQ(answer.text, text) << tp;
+  }
+}
+
+TEST(ServeTest, RefusesToDivideExpertsOfAModelWithout) {
+  ServedModelProcess serve(serve_command({"--expert-parallel"}));
+  serve.await_output("this model has no experts to divide");
+  EXPECT_EQ(serve.await_exit(), 64);
+}
+
 /// The answer when `fault` strikes in the middle of it.
 void expect_same_text(ServedModelProcess& serve, const std::function<void()>& fault) {
   const ChatAnswer undisturbed = stream_chat(serve.url(), "How many?", kLong);
