@@ -75,6 +75,7 @@ void GenerationResponse::submit(ResolvedRequest& resolved) {
   if (!ignored.empty()) head_.headers.emplace_back("x-ignored-params", ignored);
   head_.headers.emplace_back("x-request-id", arrival_.request_id);
   arrival_.identity.return_token_ids = resolved.return_token_ids;
+  arrival_.identity.include_usage = resolved.include_usage;
 
   auto sequences = std::move(resolved.sequences);
   request_ = std::move(resolved);

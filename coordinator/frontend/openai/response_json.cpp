@@ -10,11 +10,13 @@ ordered_json envelope(const ResponseIdentity& identity, bool is_chunk) {
   const char* object = !identity.is_chat ? "text_completion"
                        : is_chunk        ? "chat.completion.chunk"
                                          : "chat.completion";
-  return {{"id", identity.id},
-          {"object", object},
-          {"created", identity.created},
-          {"model", identity.model},
-          {"choices", ordered_json::array()}};
+  ordered_json body = {{"id", identity.id},
+                       {"object", object},
+                       {"created", identity.created},
+                       {"model", identity.model},
+                       {"choices", ordered_json::array()}};
+  if (is_chunk && identity.include_usage) body["usage"] = nullptr;
+  return body;
 }
 
 void add_end(ordered_json& choice, const std::optional<ChoiceEnd>& end) {

@@ -18,6 +18,7 @@ struct ResponseIdentity {
   std::int64_t created = 0;  ///< Unix seconds.
   bool is_chat = true;
   bool return_token_ids = false;
+  bool include_usage = false;  ///< Of a stream: every chunk has `usage`, null but in the last.
 };
 
 /// Totals of a request over its prompts and choices.

@@ -57,5 +57,18 @@ TEST(ResponseJsonTest, ChunksCarryTheRoleOnceAndTheEndLast) {
   EXPECT_EQ(event.at("diffusion"), ordered_json::parse(R"({"type":"commit","upto":3})"));
 }
 
+TEST(ResponseJsonTest, ChunksHaveANullUsageWhereTheLastOneWillHaveTotals) {
+  ResponseIdentity identity = kChat;
+  const auto chunks = [&] {
+    return std::vector{choice_chunk(identity, 0, {"he", {7}}, /*is_first=*/true, std::nullopt),
+                       diffusion_chunk(identity, {{"type", "commit"}, {"upto", 3}})};
+  };
+  for (const auto& chunk : chunks()) EXPECT_FALSE(chunk.contains("usage")) << chunk;
+  identity.include_usage = true;
+  for (const auto& chunk : chunks()) EXPECT_EQ(chunk.at("usage"), nullptr) << chunk;
+  EXPECT_TRUE(usage_chunk(identity, {}).at("usage").is_object());
+  EXPECT_TRUE(whole_response(identity, {}, {}).at("usage").is_object());
+}
+
 }  // namespace
 }  // namespace tessera
