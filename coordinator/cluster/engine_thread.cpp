@@ -77,6 +77,11 @@ ClusterStatus EngineThread::status() const {
   return status_;
 }
 
+std::optional<SequenceFailure> EngineThread::refusal() const {
+  const std::lock_guard lock(published_mutex_);
+  return refusal_;
+}
+
 ClusterMetrics EngineThread::metrics() const {
   const std::lock_guard lock(published_mutex_);
   return metrics_;
@@ -101,6 +106,7 @@ void EngineThread::loop() {
     engine_.expire();
     cluster_.on_time();
     cluster_.start_steps();
+    publish_refusal();
     // The ranks work while the news are handed on.
     deliver_updates();
     is_publication_due_ = true;
@@ -175,6 +181,13 @@ void EngineThread::publish() {
   const std::lock_guard lock(published_mutex_);
   status_ = std::move(status);
   metrics_ = std::move(metrics);
+}
+
+// Every turn, unlike the rest: a full queue must be known before the next prompt is prepared.
+void EngineThread::publish_refusal() {
+  std::optional<SequenceFailure> refusal = engine_.refusal();
+  const std::lock_guard lock(published_mutex_);
+  refusal_ = std::move(refusal);
 }
 
 // Who hears that a replica is ready may ask at once, and must not be told that it is not.

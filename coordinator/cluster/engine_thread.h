@@ -1,6 +1,7 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -40,6 +41,7 @@ class EngineThread final : public EngineClient {
   void submit(SequenceRequest request) override;
   void cancel(RequestId id) override;
   ClusterStatus status() const override;
+  std::optional<SequenceFailure> refusal() const override;
   ClusterMetrics metrics() const;
 
   /// Refuses new work; what was accepted goes on.
@@ -74,6 +76,7 @@ class EngineThread final : public EngineClient {
   void take_messages();
   void deliver_updates();
   void publish();
+  void publish_refusal();
   void tell_events();
   void publish_failure(const std::string& reason);
 
@@ -93,8 +96,9 @@ class EngineThread final : public EngineClient {
   bool is_publication_due_ = false;  ///< Something may have happened since the last one.
 
   mutable std::mutex published_mutex_;
-  ClusterStatus status_;    ///< Guarded by published_mutex_; a copy at most 50 ms old.
-  ClusterMetrics metrics_;  ///< Guarded by published_mutex_; of the same moment.
+  ClusterStatus status_;  ///< Guarded by published_mutex_; a copy at most 50 ms old.
+  std::optional<SequenceFailure> refusal_;  ///< Guarded by published_mutex_; of the last turn.
+  ClusterMetrics metrics_;                  ///< Guarded by published_mutex_; of the same moment.
 
   std::thread thread_;
 };

@@ -184,6 +184,9 @@ Parsed<ResolvedRequest> ApiRoutes::prepare(const std::string& body,
                                            bool is_chat,
                                            std::uint64_t drawn_seed,
                                            const std::string& request_id) const {
+  // Parsing and tokenising a request that would be refused anyway would load a full server further.
+  // The time to ask is now: a long prompt has waited for its turn.
+  if (const auto refusal = services_.engine.refusal()) return error_of(*refusal);
   try {
     auto json = parse_json_object(body);
     if (auto* error = std::get_if<ApiError>(&json)) return std::move(*error);

@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +67,11 @@ class EngineClient {
 
   /// A recent snapshot.
   virtual ClusterStatus status() const = 0;
+
+  /// Why a sequence submitted now would fail whatever it is (a full queue, a server going down), as
+  /// of the engine's last turn; none if it would be looked at. To be asked before work is put into
+  /// a request.
+  virtual std::optional<SequenceFailure> refusal() const = 0;
 };
 
 }  // namespace tessera

@@ -19,6 +19,10 @@ void Engine::cancel(RequestId id) {
   impl_->cancel(id);
 }
 
+std::optional<SequenceFailure> Engine::refusal() const {
+  return impl_->refusal();
+}
+
 void Engine::add_replica(ReplicaId id, std::uint64_t epoch, std::int32_t num_pages) {
   impl_->add_replica(id, epoch, num_pages);
 }

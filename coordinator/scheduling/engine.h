@@ -45,6 +45,9 @@ class Engine {
   void submit(SequenceRequest request);
   void cancel(RequestId id);
 
+  /// Why a sequence submitted now would fail whatever it is; none if it would be looked at.
+  std::optional<SequenceFailure> refusal() const;
+
   /// A replica joined with empty pages. Ids may come back after remove_replica with a new epoch.
   void add_replica(ReplicaId id, std::uint64_t epoch, std::int32_t num_pages);
 

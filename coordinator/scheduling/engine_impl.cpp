@@ -40,14 +40,7 @@ Engine::Impl::Impl(const EngineOptions& options, const Clock& clock)
 void Engine::Impl::submit(SequenceRequest request) {
   TESSERA_REQUIRE(request.strategy != nullptr, "request ", request.id, " without a strategy");
   TESSERA_REQUIRE(!records_.contains(request.id), "request id ", request.id, " is in use");
-  if (is_draining_) {
-    return refuse(request, {FailureReason::kDraining, "the server is shutting down"});
-  }
-  if (static_cast<std::int32_t>(waiting_.size()) >= options_.max_waiting_requests) {
-    return refuse(request, {FailureReason::kQueueFull,
-                            detail::concat("the queue is full: ", waiting_.size(),
-                                           " requests are waiting; try again later")});
-  }
+  if (auto failure = refusal()) return refuse(request, *std::move(failure));
   auto record = std::make_unique<RequestRecord>();
   record->order = {request.priority, num_submitted_++};
   record->submitted = clock_.now();
@@ -79,6 +72,18 @@ void Engine::Impl::submit(SequenceRequest request) {
   waiting_.insert(record.get());
   records_.emplace(own.id, std::move(record));
   may_admit_ = true;
+}
+
+std::optional<SequenceFailure> Engine::Impl::refusal() const {
+  if (is_draining_) {
+    return SequenceFailure{FailureReason::kDraining, "the server is shutting down"};
+  }
+  if (static_cast<std::int32_t>(waiting_.size()) >= options_.max_waiting_requests) {
+    return SequenceFailure{FailureReason::kQueueFull,
+                           detail::concat("the queue is full: ", waiting_.size(),
+                                          " requests are waiting; try again later")};
+  }
+  return std::nullopt;
 }
 
 void Engine::Impl::refuse(const SequenceRequest& request, SequenceFailure failure) {

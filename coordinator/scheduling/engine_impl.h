@@ -29,6 +29,7 @@ class Engine::Impl {
 
   // engine_impl.cpp: requests and replicas come and go.
   void submit(SequenceRequest request);
+  std::optional<SequenceFailure> refusal() const;
   void cancel(RequestId id);
   void add_replica(ReplicaId id, std::uint64_t epoch, std::int32_t num_pages);
   void remove_replica(ReplicaId id);

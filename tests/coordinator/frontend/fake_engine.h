@@ -41,6 +41,16 @@ class FakeEngine final : public EngineClient {
     return status_;
   }
 
+  std::optional<SequenceFailure> refusal() const override {
+    const std::lock_guard lock(mutex_);
+    return refusal_;
+  }
+
+  /// From now on the engine says beforehand that it would refuse; none: that it would not.
+  void set_refusal(std::optional<SequenceFailure> refusal) {
+    change([&] { refusal_ = std::move(refusal); });
+  }
+
   void set_state(ServerState state, std::string reason) {
     change([&] { status_.state = state, status_.reason = std::move(reason); });
   }
@@ -82,6 +92,7 @@ class FakeEngine final : public EngineClient {
   std::vector<SequenceRequest> submitted_;
   std::vector<RequestId> cancelled_;
   ClusterStatus status_;
+  std::optional<SequenceFailure> refusal_;
   bool ends_everything_ = false;
 };
 

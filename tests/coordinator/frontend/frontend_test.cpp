@@ -208,6 +208,27 @@ TEST_F(FrontendTest, APromptThatLeavesNoRoomIsRefused) {
   EXPECT_NE(answer.body.find("context_length_exceeded"), std::string::npos) << answer.body;
 }
 
+// A body that is not even parsed cannot have been tokenised.
+TEST_F(FrontendTest, AFullQueueIsToldBeforeAPromptIsLookedAt) {
+  serve();
+  engine_->set_refusal(SequenceFailure{FailureReason::kQueueFull, "2 requests are waiting"});
+  const std::string malformed = R"({"messages": 1})";
+  const std::string long_one = malformed + std::string(100'000, ' ');
+  for (const std::string& body : {malformed, long_one}) {
+    const Answer answer = post(kChat, body);
+    EXPECT_EQ(answer.status, 429) << answer.body;
+    EXPECT_NE(answer.head.find("Retry-After: 1"), std::string::npos);
+    EXPECT_NE(answer.body.find("queue_full"), std::string::npos) << answer.body;
+  }
+  const std::string metrics = client().get("/metrics").body;
+  EXPECT_NE(metrics.find(R"(tessera_requests_rejected_total{reason="queue_full"} 2)"),
+            std::string::npos);
+
+  engine_->set_refusal(std::nullopt);
+  for (const std::string& body : {malformed, long_one}) EXPECT_EQ(post(kChat, body).status, 400);
+  EXPECT_EQ(engine_->num_submitted(), 0u);
+}
+
 TEST_F(FrontendTest, TheFailureOfASequenceIsTheAnswer) {
   serve();
   HttpClient client(frontend_->port());

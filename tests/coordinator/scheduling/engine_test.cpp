@@ -119,7 +119,10 @@ TEST(EngineTest, BeyondTheQueueSubmissionsFailAndThePreemptedStillReturn) {
   EngineDriver driver(options, 100);
   driver.engine.submit(driver.request(1, 4, 8));
   driver.step();
+  EXPECT_FALSE(driver.engine.refusal());
   driver.engine.submit(driver.request(2, 4, 8));
+  ASSERT_TRUE(driver.engine.refusal());
+  EXPECT_EQ(driver.engine.refusal()->reason, FailureReason::kQueueFull);
   driver.engine.submit(driver.request(3, 4, 8));
   ASSERT_NE(driver.last(3), nullptr);
   EXPECT_EQ(driver.last(3)->failure->reason, FailureReason::kQueueFull);

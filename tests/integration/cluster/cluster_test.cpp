@@ -60,6 +60,9 @@ TEST(ClusterTest, DrainFinishesWhatWasAcceptedAndRefusesTheRest) {
   const auto refused = coordinator.sink.await_last(2);
   ASSERT_TRUE(refused.failure.has_value());
   EXPECT_EQ(refused.failure->reason, FailureReason::kDraining);
+  const auto refusal = coordinator.engine.refusal();
+  ASSERT_TRUE(refusal.has_value()) << "who asks before submitting hears the same";
+  EXPECT_EQ(refusal->reason, FailureReason::kDraining);
 }
 
 TEST(ClusterTest, RebuildsTheRequestsOfADeadRankElsewhere) {
