@@ -10,24 +10,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const ModelFamily& find_family(const ConfigFields& config) {
-  const std::vector<std::string> architectures = config.strings("architectures");
-  std::string known;
-  for (const ModelFamily& family : model_families()) {
-    for (const std::string& architecture : architectures) {
-      if (architecture == family.architecture) return family;
-    }
-    known += (known.empty() ? "" : ", ") + std::string(family.architecture);
-  }
-  std::string named;
-  for (const std::string& architecture : architectures) {
-    named += (named.empty() ? "" : ", ") + architecture;
-  }
-  const std::string message = detail::concat(config.file(), ": architectures [", named,
-                                             "] is not known; known are ", known);
-  detail::throw_error(ErrorCode::kInvalidArgument, "", message, __FILE__, __LINE__);
-}
-
 void require_consistent(const ConfigFields& config, const ModelSpec& spec) {
   TESSERA_REQUIRE(spec.num_q_heads % spec.num_kv_heads == 0, config.file(), ": ", spec.num_q_heads,
                   " query heads are not a multiple of ", spec.num_kv_heads, " key/value heads");

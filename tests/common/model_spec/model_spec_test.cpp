@@ -15,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -287,13 +288,84 @@ TEST_F(ModelSpecTest, MissingFieldsAreNamed) {
   }
 }
 
-TEST_F(ModelSpecTest, UnknownArchitecturesListTheKnownOnes) {
-  json config = sdar();
-  config["architectures"] = {"GPT2LMHeadModel"};
-  EXPECT_THAT(error_of(config), HasSubstr("GPT2LMHeadModel"));
-  EXPECT_THAT(error_of(config), HasSubstr("SDARForCausalLM"));
+// What config.json says of its family, and the family.
+struct FamilyCase {
+  json fields;
+  const char* family;
+};
+
+class FamilyDetectionTest : public ModelSpecTest,
+                            public ::testing::WithParamInterface<FamilyCase> {};
+
+TEST_P(FamilyDetectionTest, TheFamilyIsFoundInConfigJsonAlone) {
+  json config = GetParam().family == std::string("llada2") ? llada2_mini() : sdar();
   config.erase("architectures");
-  EXPECT_THAT(error_of(config), HasSubstr("SDARForCausalLM"));
+  config.erase("attention_bias");
+  config.update(GetParam().fields);
+  EXPECT_EQ(read(config).family, GetParam().family);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Published,
+    FamilyDetectionTest,
+    ::testing::Values(
+        FamilyCase{{{"architectures", {"SDARForCausalLM"}}, {"model_type", "sdar"}}, "sdar"},
+        FamilyCase{{{"architectures", {"DreamModel"}}, {"model_type", "Dream"}}, "dream"},
+        FamilyCase{{{"architectures", {"DreamForCausalLM"}}, {"model_type", "Dream"}},
+                   "dream_reasoner"},
+        FamilyCase{{{"architectures", {"StableDiffcoderForCausalLM"}}, {"model_type", "llama"}},
+                   "stable_diffcoder"},
+        FamilyCase{
+            {{"architectures", {"Fast_dLLM_QwenForCausalLM"}}, {"model_type", "Fast_dLLM_Qwen"}},
+            "fast_dllm_v2"},
+        FamilyCase{{{"architectures", {"LLaDA2MoeModelLM"}}, {"model_type", "llada2_moe"}},
+                   "llada2"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    WithLess,
+    FamilyDetectionTest,
+    ::testing::Values(
+        FamilyCase{{{"model_type", "sdar"}}, "sdar"},
+        FamilyCase{{{"model_type", "Fast_dLLM_Qwen"}}, "fast_dllm_v2"},
+        FamilyCase{{{"model_type", "llada2_moe"}}, "llada2"},
+        FamilyCase{{{"architectures", {"SDARForCausalLM"}}}, "sdar"},
+        FamilyCase{{{"auto_map", {{"AutoModelForCausalLM", "modeling_sdar.SDARForCausalLM"}}}},
+                   "sdar"},
+        FamilyCase{{{"model_type", "Dream"},
+                    {"auto_map",
+                     {{"AutoModel", "a/b--modeling_dream.DreamModel"},
+                      {"AutoTokenizer", {"x.Slow", nullptr}}}}},
+                   "dream"},
+        FamilyCase{{{"model_type", "llama"},
+                    {"auto_map", {{"AutoModel", "modeling.StableDiffcoderForCausalLM"}}}},
+                   "stable_diffcoder"},
+        FamilyCase{{{"architectures", {"MySdar"}}, {"model_type", "sdar"}}, "sdar"}));
+
+TEST_F(ModelSpecTest, AnUnknownFamilyIsRefusedWithTheKnownOnes) {
+  json config = sdar();
+  config["architectures"] = {"LlamaForCausalLM"};
+  config["model_type"] = "llama";
+  EXPECT_THAT(error_of(config), AllOf(HasSubstr("architectures [LlamaForCausalLM], model_type "
+                                                "\"llama\" name no known family"),
+                                      HasSubstr("sdar (SDARForCausalLM, model_type sdar)"),
+                                      HasSubstr("stable_diffcoder (StableDiffcoderForCausalLM)")));
+  config.erase("architectures");
+  config.erase("model_type");
+  EXPECT_THAT(error_of(config), AllOf(HasSubstr("neither architectures, model_type nor auto_map"),
+                                      HasSubstr("SDARForCausalLM")));
+}
+
+TEST_F(ModelSpecTest, AFamilyThatIsNotClearIsRefused) {
+  json config = sdar();
+  config.erase("architectures");
+  config["model_type"] = "Dream";
+  EXPECT_THAT(error_of(config), HasSubstr("fit more than one family; set architectures to one of "
+                                          "DreamModel, DreamForCausalLM"));
+  config["architectures"] = {"SDARForCausalLM"};
+  EXPECT_THAT(error_of(config), HasSubstr("contradict each other"));
+  config["model_type"] = "sdar";
+  config["auto_map"] = {{"AutoModel", "modeling_llada.LLaDAModelLM"}};
+  EXPECT_THAT(error_of(config), HasSubstr("contradict each other"));
 }
 
 TEST_F(ModelSpecTest, HeadsMustDivide) {
