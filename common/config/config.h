@@ -67,7 +67,7 @@ struct ServerConfig {
   std::string coordinator;         ///< Workers: address to connect to, tcp://host:port.
   std::string control_token_file;  ///< Shared token that workers must show; empty: none.
   std::chrono::milliseconds heartbeat_interval{200};
-  std::chrono::milliseconds heartbeat_timeout{1'000};
+  std::chrono::milliseconds heartbeat_timeout{10'000};
   std::chrono::milliseconds coordinator_timeout{10'000};  ///< Workers exit after this silence.
   std::chrono::milliseconds join_timeout{300'000};
   std::chrono::milliseconds step_timeout{60'000};

@@ -188,7 +188,9 @@ const ConfigKey kKeys[] = {
     {"heartbeat_interval", kCluster, &ServerConfig::heartbeat_interval, kS | kC | kW,
      "How often ranks say that they live.", 10, 60'000},
     {"heartbeat_timeout", kCluster, &ServerConfig::heartbeat_timeout, kS | kC,
-     "Silence after which a rank counts as lost.", 20, kDay},
+     "Silence after which a rank whose connection stands counts as hung. A dead process or machine "
+     "is found without it, within a second: its connection closes, or its kernel stops answering.",
+     20, kDay},
     {"coordinator_timeout", kCluster, &ServerConfig::coordinator_timeout, kS | kW,
      "Workers exit when the coordinator has been silent for this long.", 100, kDay},
     {"join_timeout", kCluster, &ServerConfig::join_timeout, kS | kC | kW,

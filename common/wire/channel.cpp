@@ -11,6 +11,11 @@ namespace {
 // A replica has one step outstanding, so that a queue this long means a peer that does not read.
 constexpr int kHighWaterMark = 256;
 
+// A machine that is gone, or cut off, closes no connection: it stops to acknowledge. Its kernel
+// does that for a process that is stopped or starved, too, so this tells the two apart. Something
+// is always on its way: heartbeats.
+constexpr int kUnacknowledgedMs = 800;
+
 void set_limits(zmq::socket_t& socket) {
   socket.set(zmq::sockopt::linger, 0);
   socket.set(zmq::sockopt::sndhwm, kHighWaterMark);
@@ -44,6 +49,7 @@ RouterChannel::RouterChannel(zmq::context_t& context, const std::string& endpoin
   set_limits(socket_);
   // Sending to a closed connection is an error that says so, not a silent drop.
   socket_.set(zmq::sockopt::router_mandatory, true);
+  socket_.set(zmq::sockopt::tcp_maxrt, kUnacknowledgedMs);
   try {
     socket_.bind(endpoint);
   } catch (const zmq::error_t& error) {

@@ -28,7 +28,8 @@ struct Received {
 };
 
 /// The coordinator's end: one ROUTER socket that all ranks connect to. Owned by one thread; no
-/// call blocks.
+/// call blocks. A connection closes with the peer's process, and when the peer's machine has not
+/// acknowledged for 0.8 s what was sent to it; a peer that merely does not run keeps it open.
 class RouterChannel {
  public:
   /// @param endpoint  tcp://HOST:PORT (port `*`: any free one) or ipc://PATH.

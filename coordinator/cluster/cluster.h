@@ -22,11 +22,12 @@ namespace tessera {
 /// Connects the engine with the ranks: who is there, who is dead, which step runs where. Has no
 /// thread, socket or clock of its own, so that a simulation can drive it.
 ///
-/// A rank is dead when its connection closes, when its heartbeat is silent for heartbeat_timeout,
-/// or when it reports a failure; it hangs when it does not answer a step within step_timeout. Then
-/// its whole replica is torn down: every rank of it is told to leave, and the engine rebuilds the
-/// requests elsewhere. When nobody is left who could run them and nobody restarts replicas, they
-/// end with kRankLost, and so do later ones until a replica joins.
+/// A rank is dead when its connection closes (as it does with its process, or within a second of
+/// its machine) or when it reports a failure. It hangs when it is silent for heartbeat_timeout or
+/// does not answer a step within step_timeout; a rank that a busy machine does not run for a while
+/// is neither. Then its whole replica is torn down: every rank of it is told to leave, and the
+/// engine rebuilds the requests elsewhere. When nobody is left who could run them and nobody
+/// restarts replicas, they end with kRankLost, and so do later ones until a replica joins.
 ///
 /// A step is complete when all ranks have answered. Answers of an old epoch or of another step are
 /// dropped; answers that do not decode or do not fit cost the replica.

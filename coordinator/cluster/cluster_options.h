@@ -14,9 +14,9 @@ struct ClusterOptions {
   std::int32_t max_step_rows = 512;
   std::int32_t max_model_len = 4096;
   std::chrono::milliseconds heartbeat_interval{200};
-  std::chrono::milliseconds heartbeat_timeout{1'000};  ///< A rank silent for longer is dead.
-  std::chrono::milliseconds join_timeout{300'000};     ///< First Hello of a job to Ready of all.
-  std::chrono::milliseconds step_timeout{60'000};      ///< A rank that answers later hangs.
+  std::chrono::milliseconds heartbeat_timeout{10'000};  ///< A rank silent for longer hangs.
+  std::chrono::milliseconds join_timeout{300'000};      ///< First Hello of a job to Ready of all.
+  std::chrono::milliseconds step_timeout{60'000};       ///< A rank that answers later hangs.
   bool supervised = false;  ///< Somebody restarts lost replicas: requests wait for them.
 };
 

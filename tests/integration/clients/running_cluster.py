@@ -17,8 +17,7 @@ class RunningCluster:
     def __init__(self, tessera: str, *flags: str):
         # As its parent ends, however it ends, so does the server.
         self.command = ["setpriv", "--pdeathsig", "TERM", tessera, "serve", str(MODEL), "--port", "0"]
-        # A rank that a busy machine does not let run for a second is not dead.
-        self.command += ["--threads-per-rank", "1", "--heartbeat-timeout", "20s", *flags]
+        self.command += ["--threads-per-rank", "1", *flags]
         self.log: list[str] = []
         self.port = 0
         self.exit_code: int | None = None

@@ -130,6 +130,26 @@ TEST(ClusterProcessTest, AStoppedRankIsTornDownAndItsRequestGoesOn) {
   EXPECT_EQ(coordinator.sink.await_last(1).tokens, tokens_alone(hash_request(1, 50, 200)));
 }
 
+// A busy machine may not run a healthy rank for a while; its connection stands.
+TEST(ClusterProcessTest, ARankThatStandsStillForTwoSecondsIsNotLost) {
+  auto options = supervised_options();
+  options.heartbeat_timeout = ClusterOptions{}.heartbeat_timeout;
+  TestCoordinator coordinator(options);
+  Job job(coordinator, "job", 2);
+  coordinator.await_event(ClusterEventKind::kReplicaReady);
+  const auto ranks = job.ranks();
+  ASSERT_EQ(ranks.size(), 2U);
+  kill(ranks[1], SIGSTOP);
+  coordinator.engine.submit(hash_request(1, 50, 200));
+  const auto until = std::chrono::steady_clock::now() + milliseconds(2000);
+  while (std::chrono::steady_clock::now() < until) {
+    ASSERT_EQ(coordinator.engine.status().state, ServerState::kReady);
+    std::this_thread::yield();
+  }
+  kill(ranks[1], SIGCONT);
+  EXPECT_EQ(coordinator.sink.await_last(1).tokens, tokens_alone(hash_request(1, 50, 200)));
+}
+
 TEST(ClusterProcessTest, TwoJobsJoinByHand) {
   TestCoordinator coordinator;
   Job first(coordinator, "job 1", 1);

@@ -87,7 +87,9 @@ for ((i = 0; i < 300; ++i)); do
   ask "http://$http/metrics" 2>/dev/null | grep -q '^tessera_requests_running{.*} 1' && break
 done
 on_host "$there" ip link set "tsr-b-$$" down
+cut_at="${EPOCHREALTIME/./}"
 wait "$request" || fail "no answer after the cable was cut"
+(( ${EPOCHREALTIME/./} - cut_at < 5000000 )) || fail "a cut cable was noticed only by silence"
 [[ "$(cat "$work/status")" == 503 ]] || fail "status $(cat "$work/status") instead of 503"
 grep -q 'rank_lost' "$work/lost.log" || fail "not rank_lost"
 echo "two hosts: served, and lost as it should be"

@@ -111,7 +111,7 @@ TEST(OneJobTest, AKilledRankEndsTheJobAndItsRequestsWith503) {
 }
 
 TEST(OneJobTest, AStoppedRankEndsTheJobWith68) {
-  JobProcess job(kLauncher + Words{"--tp", "2", ":"} + ranks(2));
+  JobProcess job(kLauncher + Words{"--tp", "2", "--heartbeat-timeout", "2s", ":"} + ranks(2));
   const ServerUrl server = await_ready(job);
   kill(job.processes().at(2), SIGSTOP);
   const HttpAnswer answer = blocking_http_request(chat(server, 8, false));

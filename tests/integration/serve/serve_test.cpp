@@ -94,7 +94,7 @@ TEST(ServeTest, AKilledRankChangesNoText) {
 }
 
 TEST(ServeTest, AStoppedRankChangesNoTextAndIsKilled) {
-  ServedModelProcess serve(serve_command({"--tp=2"}));
+  ServedModelProcess serve(serve_command({"--tp=2", "--heartbeat-timeout=2s"}));
   serve.await_ready();
   std::vector<pid_t> ranks;
   expect_same_text(serve, [&] {
@@ -105,7 +105,7 @@ TEST(ServeTest, AStoppedRankChangesNoTextAndIsKilled) {
 }
 
 TEST(ServeTest, RanksDoNotOutliveAKilledMpirunEvenStopped) {
-  ServedModelProcess serve(serve_command({"--tp=2"}));
+  ServedModelProcess serve(serve_command({"--tp=2", "--heartbeat-timeout=2s"}));
   serve.await_ready();
   std::vector<pid_t> ranks;
   expect_same_text(serve, [&] {
