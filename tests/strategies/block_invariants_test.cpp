@@ -162,6 +162,99 @@ TEST(BlockInvariantsTest, OnlyMaskedEditablePositionsAreWritten) {
   EXPECT_EQ(outcome.writes.size(), 1U);
 }
 
+/// One step in which the position `p` is measured with confidence `of(p)`.
+template <typename Confidence>
+StepOutcome step_with(const Strategy& strategy, Sequence& sequence, const Confidence& of) {
+  const Span span = strategy.plan(sequence);
+  std::vector<Measurement> measured;
+  for (const Measure& measure : span.measures) {
+    Measurement m;
+    m.position = measure.position;
+    m.token = 7;
+    m.confidence = m.plain_confidence = of(measure.position);
+    measured.push_back(m);
+  }
+  return strategy.apply(sequence, span, measured);
+}
+
+std::unique_ptr<const Strategy> multi_bd(std::int64_t block_size, std::int64_t buffer_size) {
+  ModelFacts facts;
+  facts.vocab_size = 48;
+  facts.tokenizer_size = 45;
+  facts.mask_id = 44;
+  return create_strategy("multi_bd", facts,
+                         {{"block_size", block_size}, {"buffer_size", buffer_size}});
+}
+
+Sequence start(const Strategy& strategy, std::size_t prompt_len, std::int32_t max_tokens) {
+  SequenceLimits limits;
+  limits.max_tokens = max_tokens;
+  limits.max_model_len = 1000;
+  return strategy.start(std::vector<TokenId>(prompt_len, 7), {}, limits, 0);
+}
+
+// 3: the first block is forced because it is first; any other only by its predecessor.
+TEST(BlockInvariantsTest, ABlockIsForcedByAReadyPredecessorOrByBeingTheFirst) {
+  const auto strategy = multi_bd(/*block_size=*/4, /*buffer_size=*/2);
+  Sequence sequence = start(*strategy, 4, 12);
+  const auto unsure = [](Position) { return 0.1F; };
+  step_with(*strategy, sequence, unsure);  // the prompt: nothing is measured
+  step_with(*strategy, sequence, unsure);  // one token of the first block: the second opens
+  ASSERT_EQ(sequence.blocks.size(), 2U);
+  EXPECT_EQ(sequence.blocks[0].num_masked, 3);
+  for (std::int32_t left = 2; left >= 0; --left) {
+    step_with(*strategy, sequence, unsure);
+    EXPECT_EQ(sequence.blocks[0].num_masked, left) << "one token a step";
+    EXPECT_EQ(sequence.blocks[1].num_masked, 4) << "its predecessor is not semi-complete";
+  }
+  step_with(*strategy, sequence, unsure);
+  EXPECT_EQ(sequence.blocks[0].num_masked, 3) << "the predecessor was complete";
+}
+
+// 5: what a step learns of a block is noted on that block if it is active, and on no other.
+TEST(BlockInvariantsTest, TheStateOfADecisionIsNotedOnItsBlock) {
+  const auto strategy = multi_bd(/*block_size=*/4, /*buffer_size=*/2);
+  Sequence sequence = start(*strategy, 4, 12);
+  const auto first_is_sure = [](Position p) { return p < 8 ? 0.99F : 0.1F; };
+  step_with(*strategy, sequence, first_is_sure);
+  step_with(*strategy, sequence, [](Position p) { return p < 7 ? 0.99F : 0.1F; });
+  ASSERT_EQ(sequence.blocks.size(), 2U);
+  EXPECT_FALSE(sequence.blocks[0].commit_ready);
+  EXPECT_EQ(sequence.blocks[0].same_token_ratio, 0.0);
+  step_with(*strategy, sequence, first_is_sure);
+  const Block final_block = sequence.blocks[0];
+  EXPECT_TRUE(final_block.commit_ready);
+  EXPECT_EQ(final_block.phase, BlockPhase::kToCache);
+  EXPECT_EQ(final_block.same_token_ratio, 1.0);
+  EXPECT_EQ(final_block.denoising_steps, 2);
+  EXPECT_FALSE(sequence.blocks[1].commit_ready);
+  EXPECT_EQ(sequence.blocks[1].denoising_steps, 1);
+}
+
+// 6
+TEST(BlockInvariantsTest, AFreshRequestWithinOneBlockIsNotFinishedByItsFirstStep) {
+  const auto strategy = multi_bd(/*block_size=*/32, /*buffer_size=*/1);
+  Sequence sequence = start(*strategy, 16, 64);
+  const StepOutcome outcome = step_with(*strategy, sequence, [](Position) { return 0.1F; });
+  EXPECT_FALSE(sequence.finish.has_value());
+  ASSERT_EQ(sequence.blocks.size(), 1U);
+  EXPECT_EQ(sequence.blocks[0].phase, BlockPhase::kActive);
+  EXPECT_EQ(sequence.blocks[0].num_masked, 15);
+  EXPECT_TRUE(outcome.to_cache.empty() && outcome.committed.empty());
+}
+
+// 14, the other way round: without max_nfe no number of steps ends a request.
+TEST(BlockInvariantsTest, NoStepBudgetIsMadeUp) {
+  const auto strategy = multi_bd(/*block_size=*/4, /*buffer_size=*/1);
+  Sequence sequence = start(*strategy, 4, 200);
+  while (!sequence.finish.has_value() && sequence.num_steps < 1000) {
+    step_with(*strategy, sequence, [](Position) { return 0.1F; });
+  }
+  EXPECT_EQ(sequence.finish, FinishReason::kMaxTokens);
+  EXPECT_EQ(sequence.output_end - sequence.prompt_len, 200);
+  EXPECT_EQ(sequence.num_steps, 1 + 200 + 49) << "a token a step, and one step per stored block";
+}
+
 // 12, 13, 16, 17, 20, 22 against their definitions.
 TEST(BlockInvariantsTest, TheOutputEndsWhereTheRulesSay) {
   std::map<FinishReason, int> reasons;

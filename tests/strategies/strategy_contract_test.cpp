@@ -229,6 +229,34 @@ TEST_P(StrategyContractTest, PlanIsPureAndApplyIsDeterministic) {
   });
 }
 
+// engine_spec 10.1, 11: a sequence is a value. A copy taken in the middle holds all of it, and what
+// becomes of one does not touch the other.
+TEST_P(StrategyContractTest, ACopyTakenInTheMiddleGoesOnLikeTheOriginal) {
+  for_each_scenario([](const Scenario& s, std::uint32_t seed) {
+    SpanRunner runner(s.facts, seed, 8);
+    Sequence sequence = s.strategy->start(s.prompt, s.sampling, s.limits, 0);
+    std::vector<Sequence> copies;
+    std::vector<std::vector<Measurement>> measured;
+    while (!sequence.finish.has_value()) {
+      copies.push_back(sequence);
+      const Span span = s.strategy->plan(sequence);
+      measured.push_back(runner.run(span));
+      s.strategy->apply(sequence, span, measured.back());
+    }
+    for (std::size_t first = 0; first < copies.size(); ++first) {
+      Sequence copy = copies[first];
+      for (std::size_t step = first; step < measured.size(); ++step) {
+        ASSERT_FALSE(copy.finish.has_value());
+        s.strategy->apply(copy, s.strategy->plan(copy), measured[step]);
+      }
+      ASSERT_EQ(copy.tokens, sequence.tokens) << "from step " << first;
+      ASSERT_EQ(copy.finish, sequence.finish);
+      ASSERT_EQ(copy.num_steps, sequence.num_steps);
+      ASSERT_EQ(copy.output_end, sequence.output_end);
+    }
+  });
+}
+
 TEST_P(StrategyContractTest, AStepFitsTheBufferItDeclares) {
   for_each_scenario([](const Scenario& s, std::uint32_t seed) {
     SpanRunner runner(s.facts, seed, 8);

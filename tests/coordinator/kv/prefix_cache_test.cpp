@@ -46,6 +46,21 @@ TEST(PrefixCacheTest, FindsTheLongestKnownPrefixInWholePages) {
   EXPECT_EQ(cache.find(kRule, tokens), held) << "released pages stay known";
 }
 
+// engine_spec 10.4, 40: pages behind a gap are no prefix, however many they are.
+TEST(PrefixCacheTest, OnlyTheContiguousPrefixCounts) {
+  PageAllocator pages(8);
+  PrefixCache cache(pages, kPageSize);
+  const Tokens tokens{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+  const auto held = compute(pages, cache, kRule, tokens);
+  Tokens with_gap = tokens;
+  with_gap[5] = 0;
+  EXPECT_EQ(cache.find(kRule, with_gap), std::vector{held[0]}) << "two of its pages follow the gap";
+  release(pages, held);
+  cache.make_room(pages.num_free() + 1);
+  EXPECT_EQ(cache.find(kRule, tokens), (std::vector{held[0], held[1], held[2]}))
+      << "an eviction leaves no gap either";
+}
+
 TEST(PrefixCacheTest, EqualTokensUnderAnotherRuleAreOtherPages) {
   PageAllocator pages(8);
   PrefixCache cache(pages, kPageSize);

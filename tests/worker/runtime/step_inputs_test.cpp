@@ -85,6 +85,35 @@ TEST_F(StepInputsTest, RowsAreLaidOutAsThePlanSays) {
   EXPECT_EQ(inputs_.filtered().size(), 0U);
 }
 
+// engine_spec 10.5, 39
+TEST_F(StepInputsTest, TwoBlocksInOnePageHaveTheSlotsOfThePage) {
+  const RankConfig config{
+      .page_size = 8, .num_pages = 10, .max_step_rows = 8, .max_model_len = 16, .max_sequences = 1};
+  StepInputs inputs(spec_, config);
+  StepPlan plan;
+  plan.page_table_deltas.push_back({kRequest, 0, {3}});
+  Span blocks;
+  blocks.tokens = {1, 2, 3, 4, 5, 6, 7, 8};
+  blocks.mask_block = 4;
+  blocks.stores = {{0, 8}};
+  plan.spans.push_back({kRequest, blocks});
+  RankPageTables tables(config.num_pages, config.max_sequences, 2);
+  tables.apply(plan);
+  inputs.build(plan, tables);
+  EXPECT_THAT(inputs.batch().slots, ElementsAre(24, 25, 26, 27, 28, 29, 30, 31));
+}
+
+// engine_spec 10.5, 41 and 43: the pages of all rows are there, in both cases.
+TEST_F(StepInputsTest, RowsThatThePlanDoesNotStoreAreForwardedWithoutASlot) {
+  build();
+  EXPECT_THAT(inputs_.batch().slots, ElementsAre(28, 29, -1, -1)) << "an active tail";
+  EXPECT_THAT(inputs_.batch().positions, ElementsAre(8, 9, 10, 11));
+  span().stores.clear();
+  build();
+  EXPECT_THAT(inputs_.batch().slots, ElementsAre(-1, -1, -1, -1)) << "the plan says, not the pages";
+  EXPECT_THAT(inputs_.batch().positions, ElementsAre(8, 9, 10, 11));
+}
+
 TEST_F(StepInputsTest, MeasuresThatNeedLogitsAreKeptApartAndFindTheirPlace) {
   span().measures[0].kind = MeasureKind::kSampled;
   span().measures[0].temperature = 1.0F;
