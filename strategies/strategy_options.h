@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -7,6 +8,8 @@
 #include <string>
 #include <string_view>
 #include <variant>
+
+#include "common/decoding/preset.h"
 
 namespace tessera {
 
@@ -16,6 +19,10 @@ using OptionValue = std::variant<bool, std::int64_t, double, std::string>;
 using OptionValues = std::map<std::string, OptionValue, std::less<>>;
 
 enum class OptionType : std::uint8_t { kBool, kInteger, kNumber, kChoice };
+
+/// Values of options by Preset. All three name the same options, so that one preset replaces
+/// another whole; none names block_size, which is the model's.
+using PresetTable = std::array<OptionValues, kPresetNames.size()>;
 
 /// Declares one option of a strategy: what is accepted, and the text users read about it.
 struct OptionSpec {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -15,6 +16,7 @@ struct StrategyEntry {
   std::string_view name;
   std::string_view summary;  ///< One sentence for --help.
   std::span<const OptionSpec> options;
+  PresetTable presets;
 
   /// Why a model cannot be decoded by this strategy; empty if it can.
   std::string (*refusal)(const ModelFacts& facts);
@@ -26,6 +28,9 @@ struct StrategyEntry {
   /// The option block_size falls back to the checkpoint's block before its declared default.
   bool takes_models_block = true;
 };
+
+/// The preset of that name; none if there is none.
+std::optional<Preset> preset_of(std::string_view name);
 
 /// All strategies, in the order of the table in strategy_registry.cpp.
 std::span<const StrategyEntry> strategy_registry();

@@ -40,6 +40,7 @@ struct ServerConfig {
 
   // decoding
   std::string strategy;  ///< Empty: the first of the registry that accepts the model.
+  std::string preset;    ///< quality | balanced | fast; empty: the strategy's defaults.
   std::optional<std::int32_t> block_size;   ///< None: the checkpoint's, then the strategy's.
   std::optional<std::int32_t> buffer_size;  ///< None: the strategy's default.
   StrategyOptionValues strategy_options;

@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "common/base/nearest_name.h"
 #include "common/config/config_key.h"
+#include "common/decoding/preset.h"
 
 namespace tessera {
 namespace {
@@ -100,6 +101,10 @@ const ConfigKey kKeys[] = {
      0,
      {},
      "the first strategy that accepts the model"},
+    {"preset", kDecoding, &ServerConfig::preset, kS | kC,
+     "Values of the strategy's options for requests that name no preset: the most careful, a "
+     "middle, or the fastest. block_size, buffer_size and strategy_options win over it.",
+     0, 0, kPresetNames, "the strategy's defaults"},
     {"block_size",
      kDecoding,
      &ServerConfig::block_size,

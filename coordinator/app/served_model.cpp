@@ -65,6 +65,7 @@ ServedModel load_served_model(const ServerConfig& config) {
   model.max_model_len = config.max_model_len.value_or(spec.max_position_embeddings);
   model.default_max_tokens = std::min(model.default_max_tokens, model.max_model_len);
   model.strategy = default_strategy(config, model.facts);
+  model.preset = preset_of(config.preset);
   model.strategy_options = config.strategy_options;
   if (config.block_size) model.strategy_options["block_size"] = std::int64_t{*config.block_size};
   if (config.buffer_size) {

@@ -11,6 +11,7 @@
 #include "common/model_spec/model_spec.h"
 #include "coordinator/app/served_model.h"
 #include "coordinator/frontend/openai/resolve_request.h"
+#include "strategies/strategy_registry.h"
 
 namespace tessera {
 namespace {
@@ -33,23 +34,37 @@ void print_bytes(std::string_view what, std::int64_t bytes) {
             << " MiB\n";
 }
 
+std::string value_text(const OptionValue& value) {
+  if (const auto* flag = std::get_if<bool>(&value)) return *flag ? "true" : "false";
+  return std::visit([](const auto& v) { return detail::concat(v); }, value);
+}
+
+std::string presets_text(const ServedModel& model) {
+  const StrategyEntry& entry = strategy_entry(model.strategy);
+  std::string text = "# Presets of " + model.strategy + "\n";
+  for (std::size_t i = 0; i < kPresetNames.size(); ++i) {
+    const bool is_used = model.preset == static_cast<Preset>(i);
+    text += detail::concat("#   ", kPresetNames[i], is_used ? " (used)" : "", ":");
+    for (const auto& [name, value] : entry.presets[i]) {
+      text += detail::concat(" ", name, " = ", value_text(value), ";");
+    }
+    text.back() = '\n';
+  }
+  return text;
+}
+
 /// What a request that asks for nothing gets, as the coordinator would settle it.
 std::string decoding_text(const ServerConfig& config) {
   const ServedModel model = load_served_model(config);
-  const auto decoding = resolve_decoding({}, model);
-  if (const auto* error = std::get_if<ApiError>(&decoding)) {
-    TESSERA_REQUIRE(false, "the server's defaults: ", error->message);
-  }
-  const StrategyTraits traits = std::get<ResolvedDecoding>(decoding).strategy->traits();
+  const StrategyTraits traits = default_decoding(model).strategy->traits();
   return detail::concat("\n# Decoding: ", model.strategy, ", blocks of ", traits.block_size,
                         " tokens, at most ", traits.max_buffer_rows,
                         " rows of a request in a step; ", model.max_model_len,
-                        " tokens per sequence\n");
+                        " tokens per sequence\n", presets_text(model));
 }
 
 void print_memory_plan(const ServerConfig& config, const MemoryPlan& plan) {
   const std::int64_t page_bytes = plan.kv_per_token * config.page_size;
-
   std::cout << "\n# Memory of each of " << config.tp * config.replicas << " ranks\n";
   print_bytes("weights", plan.weights);
   print_bytes("KV pool", config.kv_memory);
@@ -83,6 +98,9 @@ int run_check_config(int argc, const char* const* argv) {
   const auto config = read_config(Program::kServe, argc, argv, std::cout);
   if (!config.has_value()) return 0;
   const MemoryPlan plan = memory_plan_of(*config);
+  TESSERA_REQUIRE(config->kv_memory >= plan.kv_per_token * config->page_size, "kv_memory of ",
+                  config->kv_memory, " bytes does not hold one page of ", config->page_size,
+                  " tokens of ", plan.kv_per_token, " bytes");
   const std::string decoding = decoding_text(*config);
   std::cout << to_toml(*config) << decoding;
   print_memory_plan(*config, plan);

@@ -20,15 +20,17 @@ ordered_json value_json(const OptionValue& value) {
   return std::visit([](const auto& v) { return ordered_json(v); }, value);
 }
 
-ordered_json option_json(const OptionSpec& spec, const ServedModel& model) {
-  const auto configured = model.strategy_options.find(spec.name);
+ordered_json option_json(const OptionSpec& spec,
+                         const OptionValues& server,
+                         const StrategyEntry& entry,
+                         const ServedModel& model) {
+  const auto configured = server.find(spec.name);
   ordered_json option = {
       {"name", spec.name},
       {"type", kOptionTypes[static_cast<std::size_t>(spec.type)]},
-      {"default", value_json(configured != model.strategy_options.end() ? configured->second
-                                                                        : spec.default_value)},
+      {"default", value_json(configured != server.end() ? configured->second : spec.default_value)},
       {"help", spec.help}};
-  if (spec.name == "block_size" && configured == model.strategy_options.end() &&
+  if (spec.name == "block_size" && configured == server.end() && entry.takes_models_block &&
       model.facts.block_size) {
     option["default"] = *model.facts.block_size;
   }
@@ -40,12 +42,34 @@ ordered_json option_json(const OptionSpec& spec, const ServedModel& model) {
   return option;
 }
 
+ordered_json presets_json(const StrategyEntry& entry) {
+  ordered_json presets = ordered_json::object();
+  for (std::size_t i = 0; i < kPresetNames.size(); ++i) {
+    ordered_json values = ordered_json::object();
+    for (const auto& [name, value] : entry.presets[i]) values[name] = value_json(value);
+    presets[std::string(kPresetNames[i])] = std::move(values);
+  }
+  return presets;
+}
+
+ordered_json strategy_json(const StrategyEntry& entry, const ServedModel& model) {
+  const OptionValues server = server_options(entry, model);
+  ordered_json options = ordered_json::array();
+  for (const OptionSpec& spec : entry.options) {
+    options.push_back(option_json(spec, server, entry, model));
+  }
+  return {{"name", entry.name},
+          {"summary", entry.summary},
+          {"options", std::move(options)},
+          {"presets", presets_json(entry)}};
+}
+
 }  // namespace
 
 ordered_json models_json(const ServedModel& model, std::int64_t created) {
-  ordered_json options = ordered_json::array();
-  for (const OptionSpec& spec : strategy_entry(model.strategy).options) {
-    options.push_back(option_json(spec, model));
+  ordered_json strategies = ordered_json::array();
+  for (const StrategyEntry& entry : strategy_registry()) {
+    if (entry.refusal(model.facts).empty()) strategies.push_back(strategy_json(entry, model));
   }
   ordered_json entry = {{"id", model.name},
                         {"object", "model"},
@@ -56,7 +80,7 @@ ordered_json models_json(const ServedModel& model, std::int64_t created) {
                       {"page_size", model.page_size},
                       {"default_max_tokens", model.default_max_tokens},
                       {"temperature", model.temperature},
-                      {"options", std::move(options)}};
+                      {"strategies", std::move(strategies)}};
   ordered_json data = ordered_json::array();
   data.push_back(std::move(entry));
   ordered_json list = {{"object", "list"}};

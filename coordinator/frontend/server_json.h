@@ -10,7 +10,8 @@
 
 namespace tessera {
 
-/// Answer of /v1/models. `tessera` in it lists the options of `decoding` with ranges and defaults.
+/// Answer of /v1/models. `tessera` in it lists the strategies that decode the model, with
+/// their options (ranges, defaults) and presets.
 nlohmann::ordered_json models_json(const ServedModel& model, std::int64_t created);
 
 /// Answer of /health/ready.

@@ -75,6 +75,7 @@ StrategyEntry d2f_entry() {
   return {.name = "d2f",
           .summary = "Blocks in flight behind a prompt that is read bidirectionally.",
           .options = threshold_options(),
+          .presets = threshold_presets(),
           .refusal =
               [](const ModelFacts& facts) {
                 return refusal_without_mask(facts, TrainedAttention::kBidirectionalPrompt);

@@ -31,6 +31,8 @@ DiffusionGemma::DiffusionGemma(const ModelFacts& facts,
       stability_threshold_(options.integer("stability_threshold")),
       confidence_threshold_(options.number("confidence_threshold")),
       entropy_bound_(options.number("entropy_bound")) {
+  TESSERA_REQUIRE(t_min_ <= t_max_, "t_min is ", t_min_, "; it must be at most t_max, which is ",
+                  t_max_);
   // Canvases follow the prompt without a grid: K/V of every single position is causal.
   traits_ = {.block_size = 1,
              .max_buffer_rows = canvas_len_,
@@ -247,6 +249,9 @@ StrategyEntry diffusion_gemma_entry() {
   return {.name = "diffusion_gemma",
           .summary = "Canvas after canvas is denoised from uniform noise until it is stable.",
           .options = kOptions,
+          .presets = {{{{"entropy_bound", 0.1}, {"confidence_threshold", 0.005}},
+                       {{"entropy_bound", 1.0}, {"confidence_threshold", 0.1}},
+                       {{"entropy_bound", 2.0}, {"confidence_threshold", 0.2}}}},
           .refusal = [](const ModelFacts& facts) -> std::string {
             if (!facts.canvas_length) return "it has no canvas (canvas_length)";
             return {};

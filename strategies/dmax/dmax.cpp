@@ -135,6 +135,9 @@ StrategyEntry dmax_entry() {
   return {.name = "dmax",
           .summary = "The leading confident run is accepted, tokens are refreshed until stable.",
           .options = kOptions,
+          .presets = {{{{"accept_threshold", 0.9}, {"buffer_size", std::int64_t{1}}},
+                       {{"accept_threshold", 0.9}, {"buffer_size", std::int64_t{4}}},
+                       {{"accept_threshold", 0.5}, {"buffer_size", std::int64_t{4}}}}},
           .refusal = &refusal_of_shifted,
           .create = [](const ModelFacts& facts,
                        const StrategyOptions& options) -> std::unique_ptr<const Strategy> {

@@ -132,14 +132,19 @@ StrategyEntry edit_entry() {
       add_block_threshold_option(),
       token_stability_threshold_option(),
   };
-  return {.name = "edit",
-          .summary = "Masks are filled, tokens may be corrected, a block ends with a quiet step.",
-          .options = kOptions,
-          .refusal = &refusal_of_shifted,
-          .create = [](const ModelFacts& facts,
-                       const StrategyOptions& options) -> std::unique_ptr<const Strategy> {
-            return std::make_unique<Edit>(facts, options);
-          }};
+  return {
+      .name = "edit",
+      .summary = "Masks are filled, tokens may be corrected, a block ends with a quiet step.",
+      .options = kOptions,
+      .presets =
+          {{{{"accept_threshold", 0.7}, {"edit_threshold", 0.5}, {"buffer_size", std::int64_t{1}}},
+            {{"accept_threshold", 0.7}, {"edit_threshold", 0.5}, {"buffer_size", std::int64_t{4}}},
+            {{"accept_threshold", 0.5},
+             {"edit_threshold", 0.5},
+             {"buffer_size", std::int64_t{4}}}}},
+      .refusal = &refusal_of_shifted,
+      .create = [](const ModelFacts& facts, const StrategyOptions& options)
+          -> std::unique_ptr<const Strategy> { return std::make_unique<Edit>(facts, options); }};
 }
 
 }  // namespace tessera

@@ -135,6 +135,9 @@ StrategyEntry fast_dllm_v2_entry() {
   return {.name = "fast_dllm_v2",
           .summary = "Sub-blocks of a wide buffer, decoded against a prefix and a suffix cache.",
           .options = kOptions,
+          .presets = {{{{"accept_threshold", 0.95}},
+                       {{"accept_threshold", 0.9}},
+                       {{"accept_threshold", 0.7}}}},
           .refusal =
               [](const ModelFacts& facts) {
                 return refusal_without_mask(facts, TrainedAttention::kSubBlocks);

@@ -26,6 +26,7 @@ StrategyEntry multi_bd_entry() {
   return {.name = "multi_bd",
           .summary = "Block diffusion with several blocks in flight and threshold acceptance.",
           .options = threshold_options(),
+          .presets = threshold_presets(),
           .refusal =
               [](const ModelFacts& facts) {
                 return refusal_without_mask(facts, TrainedAttention::kBlockCausal);

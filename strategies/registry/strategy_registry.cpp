@@ -14,6 +14,17 @@
 #include "strategies/multi_bd/multi_bd.h"
 
 namespace tessera {
+namespace {
+
+std::string describe_fitting(const ModelFacts& facts) {
+  std::string fitting;
+  for (const StrategyEntry& entry : strategy_registry()) {
+    if (entry.refusal(facts).empty()) fitting.append(" ").append(entry.name);
+  }
+  return fitting.empty() ? "; no other strategy can" : "; these can:" + fitting;
+}
+
+}  // namespace
 
 // To add a strategy: a folder beside this one, and one line here. An explicit table, because a
 // static registrar inside a static library is dropped by the linker.
@@ -38,12 +49,19 @@ const StrategyEntry& strategy_entry(std::string_view name) {
   return *entry;
 }
 
+std::optional<Preset> preset_of(std::string_view name) {
+  const auto found = std::find(kPresetNames.begin(), kPresetNames.end(), name);
+  if (found == kPresetNames.end()) return std::nullopt;
+  return static_cast<Preset>(found - kPresetNames.begin());
+}
+
 std::unique_ptr<const Strategy> create_strategy(std::string_view name,
                                                 const ModelFacts& facts,
                                                 OptionValues given) {
   const StrategyEntry& entry = strategy_entry(name);
   const std::string refusal = entry.refusal(facts);
-  TESSERA_REQUIRE(refusal.empty(), "strategy '", name, "' cannot decode this model: ", refusal);
+  TESSERA_REQUIRE(refusal.empty(), "strategy '", name, "' cannot decode this model: ", refusal,
+                  describe_fitting(facts));
   const bool has_blocks = std::any_of(entry.options.begin(), entry.options.end(),
                                       [](const auto& spec) { return spec.name == "block_size"; });
   if (has_blocks && entry.takes_models_block && facts.block_size.has_value()) {

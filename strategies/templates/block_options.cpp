@@ -90,6 +90,12 @@ std::span<const OptionSpec> threshold_options() {
   return kOptions;
 }
 
+PresetTable threshold_presets() {
+  return {{{{"accept_threshold", 0.95}, {"buffer_size", std::int64_t{1}}},
+           {{"accept_threshold", 0.9}, {"buffer_size", std::int64_t{4}}},
+           {{"accept_threshold", 0.8}, {"buffer_size", std::int64_t{4}}}}};
+}
+
 BlockBufferRules block_buffer_rules(const ModelFacts& facts,
                                     const StrategyOptions& options,
                                     const BufferParity& parity) {

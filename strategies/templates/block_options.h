@@ -31,6 +31,9 @@ OptionSpec force_rule_option();
 /// All of them: what threshold acceptance over a block buffer takes.
 std::span<const OptionSpec> threshold_options();
 
+/// Presets of what takes them: how sure a token must be, and one block at a time or several.
+PresetTable threshold_presets();
+
 /// The buffer that the first four options and the model describe.
 BlockBufferRules block_buffer_rules(const ModelFacts& facts,
                                     const StrategyOptions& options,

@@ -55,6 +55,22 @@ TEST_P(StrategyOptionsTest, ValuesBeyondTheRangeAreRefusedByNameAndValue) {
   }
 }
 
+TEST_P(StrategyOptionsTest, PresetsSetTheSameOptionsToValuesThatAreAllowed) {
+  const auto names_of = [](const OptionValues& values) {
+    std::vector<std::string> names;
+    for (const auto& [name, value] : values) names.push_back(name);
+    return names;
+  };
+  for (const OptionValues& preset : entry().presets) {
+    EXPECT_NO_THROW(create_strategy(entry().name, facts_for_all(), preset));
+    EXPECT_FALSE(preset.empty());
+    EXPECT_EQ(names_of(preset), names_of(entry().presets.front())) << "one replaces another whole";
+    EXPECT_FALSE(preset.contains("block_size")) << "that is the model's";
+  }
+  EXPECT_NE(entry().presets.front(), entry().presets[1]);
+  EXPECT_NE(entry().presets[1], entry().presets.back());
+}
+
 TEST_P(StrategyOptionsTest, WrongTypesAreRefused) {
   for (const OptionSpec& spec : entry().options) {
     OptionValues given;

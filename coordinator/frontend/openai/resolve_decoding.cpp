@@ -20,6 +20,11 @@ const OptionSpec kRequestOptions[] = {
      .type = OptionType::kChoice,
      .default_value = {},
      .help = "how blocks are decoded"},
+    {.name = "preset",
+     .type = OptionType::kChoice,
+     .default_value = {},
+     .choices = kPresetNames,
+     .help = "values of the strategy's options"},
     {.name = "stream",
      .type = OptionType::kChoice,
      .default_value = std::string("commits"),
@@ -43,6 +48,14 @@ std::optional<std::int32_t> limit_of(const OptionValues& given, std::string_view
   const auto value = given.find(name);
   if (value == given.end()) return std::nullopt;
   return static_cast<std::int32_t>(std::get<std::int64_t>(value->second));
+}
+
+const OptionValues& values_of(const StrategyEntry& entry, Preset preset) {
+  return entry.presets[static_cast<std::size_t>(preset)];
+}
+
+void put(OptionValues& values, const OptionValues& others) {
+  for (const auto& [name, value] : others) values.insert_or_assign(name, value);
 }
 
 // One key at a time, so that the error can name its field.
@@ -74,9 +87,10 @@ std::string divisors_of(std::int32_t page_size) {
 Parsed<std::shared_ptr<const Strategy>> create(const StrategyEntry& entry,
                                                const DecodingFields& fields,
                                                const ServedModel& model) {
-  // The server's own values belong to its own strategy.
-  OptionValues values;
-  if (entry.name == model.strategy) values = model.strategy_options;
+  OptionValues values = server_options(entry, model);
+  if (const auto preset = fields.options.find("preset"); preset != fields.options.end()) {
+    put(values, values_of(entry, preset_of(std::get<std::string>(preset->second)).value()));
+  }
   for (const auto& [name, value] : fields.options) {
     const bool is_strategy_option =
         std::ranges::find(entry.options, name, &OptionSpec::name) != entry.options.end();
@@ -103,11 +117,20 @@ Parsed<std::shared_ptr<const Strategy>> create(const StrategyEntry& entry,
     return strategy;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kInvalidArgument) throw;
-    return invalid_value("decoding", error.what());
+    const bool is_unfit = !entry.refusal(model.facts).empty();
+    return invalid_value(is_unfit ? "decoding.strategy" : "decoding", error.what());
   }
 }
 
 }  // namespace
+
+OptionValues server_options(const StrategyEntry& entry, const ServedModel& model) {
+  OptionValues values;
+  if (model.preset) values = values_of(entry, *model.preset);
+  // What is configured belongs to the server's own strategy.
+  if (entry.name == model.strategy) put(values, model.strategy_options);
+  return values;
+}
 
 Parsed<ResolvedDecoding> resolve_decoding(const DecodingFields& fields, const ServedModel& model) {
   const std::string name = fields.strategy.value_or(model.strategy).substr(0, kMaxOptionBytes);
@@ -137,6 +160,13 @@ Parsed<ResolvedDecoding> resolve_decoding(const DecodingFields& fields, const Se
       .max_repetition_run = limit_of(fields.options, "max_repetition_run"),
       .wants_edits =
           stream != fields.options.end() && std::get<std::string>(stream->second) == "edits"};
+}
+
+ResolvedDecoding default_decoding(const ServedModel& model) {
+  auto decoding = resolve_decoding({}, model);
+  const auto* error = std::get_if<ApiError>(&decoding);
+  TESSERA_REQUIRE(error == nullptr, "the server's defaults: ", error->message);
+  return std::get<ResolvedDecoding>(std::move(decoding));
 }
 
 }  // namespace tessera

@@ -42,6 +42,15 @@ struct ResolvedRequest {
 /// Settles `decoding`: strategy, options, limits and the kind of stream.
 Parsed<ResolvedDecoding> resolve_decoding(const DecodingFields& fields, const ServedModel& model);
 
+/// What a request that names nothing gets.
+/// @throws Error{kInvalidArgument} if the server's own settings do not give a strategy that fits
+///         the model, the page size and the rows of a step.
+ResolvedDecoding default_decoding(const ServedModel& model);
+
+/// The options of a strategy that the server sets, for requests that set nothing: its preset, and
+/// over it what is configured for its own strategy.
+OptionValues server_options(const StrategyEntry& entry, const ServedModel& model);
+
 /// Settles everything. Pure; costs the tokenisation of the prompts.
 ///
 /// @param drawn_seed  Used when the request has none.

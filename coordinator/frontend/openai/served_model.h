@@ -2,11 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/decoding/model_facts.h"
 #include "coordinator/text/text_model.h"
-#include "strategies/strategy_options.h"
+#include "strategies/strategy_registry.h"
 
 namespace tessera {
 
@@ -24,7 +25,8 @@ struct ServedModel {
       512;  ///< For requests that name none; less if the prompt is long.
 
   std::string strategy;           ///< For requests that name none; the owner chooses it.
-  OptionValues strategy_options;  ///< Over the strategy's defaults, under the request's values.
+  std::optional<Preset> preset;   ///< For requests that name none, whatever their strategy.
+  OptionValues strategy_options;  ///< Over the preset, under the request's values.
 
   float temperature = 0.0F;  ///< Of generation_config.json, else 0.
   float top_p = 1.0F;

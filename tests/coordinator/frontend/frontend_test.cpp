@@ -400,7 +400,9 @@ TEST_F(FrontendTest, SmallRoutesAnswer) {
   HttpClient client(frontend_->port());
   const json models = json::parse(client.get("/v1/models").body);
   EXPECT_EQ(models.at("data").at(0).at("id"), "tiny");
-  EXPECT_GT(models["data"][0].at("tessera").at("options").size(), 3u);
+  const json& strategies = models["data"][0].at("tessera").at("strategies");
+  EXPECT_GT(strategies.at(0).at("options").size(), 3u);
+  EXPECT_EQ(strategies.at(0).at("presets").size(), 3u);
   EXPECT_EQ(json::parse(client.get("/version").body).at("version"), "1.2.3");
   const Answer page = client.get("/?x=1");
   EXPECT_EQ(page.status, 200);

@@ -57,6 +57,33 @@ TEST(ResolveDecodingTest, LimitsAndStreamKindAreRead) {
   EXPECT_FALSE(accepted({}).max_nfe);
 }
 
+// Blocks of 4: a buffer of one block is 4 rows, of four blocks 16.
+TEST(ResolveDecodingTest, APresetLiesBetweenTheDefaultsAndWhatIsNamed) {
+  const auto rows = [](const OptionValues& options, const ServedModel& model) {
+    return accepted(options, model).strategy->traits().max_buffer_rows;
+  };
+  const OptionValues quality{{"preset", std::string("quality")}};
+  const OptionValues fast{{"preset", std::string("fast")}};
+  ServedModel model = tiny_model();
+  EXPECT_EQ(rows({}, model), 16);
+  EXPECT_EQ(rows(quality, model), 4);
+  EXPECT_EQ(rows({{"preset", std::string("quality")}, {"buffer_size", std::int64_t{2}}}, model), 8);
+
+  model.preset = Preset::kQuality;
+  EXPECT_EQ(rows({}, model), 4) << "the server's, for requests that name none";
+  EXPECT_EQ(rows(fast, model), 16);
+  model.strategy_options["buffer_size"] = std::int64_t{3};
+  EXPECT_EQ(rows({}, model), 12) << "over the server's preset";
+  EXPECT_EQ(rows(fast, model), 16) << "a request's preset is the request's word";
+}
+
+TEST(ResolveDecodingTest, AnUnknownPresetIsRefusedWithTheThree) {
+  const ApiError error = refused({.strategy = {}, .options = {{"preset", std::string("slow")}}});
+  EXPECT_EQ(error.status, 400);
+  EXPECT_EQ(error.param, "decoding.preset");
+  EXPECT_NE(error.message.find("quality balanced fast"), std::string::npos) << error.message;
+}
+
 // Ranks have room for max_step_rows rows; a longer buffer could never run.
 TEST(ResolveDecodingTest, ABufferBeyondTheRowsOfAStepIsRefused) {
   ServedModel model = tiny_model();
