@@ -3,6 +3,7 @@
 #include <array>
 #include <filesystem>
 #include <sstream>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/config/config_key.h"
@@ -24,9 +25,11 @@ void require_consistent(const ServerConfig& config, Program program) {
                   "no model: give the directory of a checkpoint, as in `tessera serve MODEL_DIR`");
   TESSERA_REQUIRE(config.tp == 1 || config.tp == 2 || config.tp == 4 || config.tp == 8, "tp is ",
                   config.tp, "; allowed: 1, 2, 4, 8");
-  TESSERA_REQUIRE(!config.block_size.has_value() || config.page_size % *config.block_size == 0,
-                  "block_size ", config.block_size.value_or(0), " does not divide page_size ",
-                  config.page_size);
+  for (const auto& [name, value] :
+       {std::pair{"block_size", config.block_size}, std::pair{"buffer_size", config.buffer_size}}) {
+    TESSERA_REQUIRE(!value || !config.strategy_options.contains(name), name, " is ",
+                    value.value_or(0), " and strategy_options holds it, too; give one of the two");
+  }
   if (program == Program::kWorker) {
     if (!config.coordinator.empty()) require_endpoint("coordinator", config.coordinator);
     return;

@@ -2,7 +2,6 @@
 
 #include <cstdio>
 
-#include "common/base/error.h"
 #include "coordinator/frontend/api_routes.h"
 #include "coordinator/frontend/http/http_server.h"
 
@@ -11,10 +10,7 @@ namespace tessera {
 class Frontend::Impl {
  public:
   Impl(FrontendOptions options, const Clock& clock) : options_(std::move(options)), clock_(clock) {
-    const auto decoding = resolve_decoding({}, options_.model);
-    if (const auto* error = std::get_if<ApiError>(&decoding)) {
-      TESSERA_REQUIRE(false, "the server's defaults: ", error->message);
-    }
+    default_decoding(options_.model);  // the first request must not be the one to find out
   }
 
   ~Impl() { stop(); }

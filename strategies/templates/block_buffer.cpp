@@ -24,7 +24,7 @@ std::string refusal_without_mask(const ModelFacts& facts, TrainedAttention atten
     return detail::concat("it was trained with ", name_of(*facts.attention), ", not with ",
                           name_of(attention));
   }
-  if (!facts.mask_id.has_value()) return "it has no mask token";
+  if (!facts.mask_id.has_value()) return "it has no mask token (mask_token_id in config.json)";
   if (*facts.mask_id < 0 || *facts.mask_id >= facts.vocab_size) {
     return detail::concat("its mask id ", *facts.mask_id, " is outside the vocabulary of ",
                           facts.vocab_size);

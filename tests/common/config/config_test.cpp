@@ -160,7 +160,9 @@ TEST_F(ConfigTest, RefusesWhatDoesNotFitTogether) {
   EXPECT_THAT(refusal(Program::kServe, {}), HasSubstr("no model"));
   EXPECT_THAT(refusal(Program::kServe, {"a", "b"}), HasSubstr("\"b\""));
   EXPECT_THAT(refusal(Program::kServe, {"m", "--tp", "3"}), HasSubstr("1, 2, 4, 8"));
-  EXPECT_THAT(refusal(Program::kServe, {"m", "--block-size", "24"}), HasSubstr("page_size 32"));
+  EXPECT_THAT(
+      refusal(Program::kServe, {"m", "--block-size", "8", "--strategy-option", "block_size=16"}),
+      HasSubstr("block_size is 8 and strategy_options holds it, too"));
   EXPECT_THAT(refusal(Program::kServe, {"m", "--heartbeat-timeout", "210ms"}),
               HasSubstr("heartbeat_interval"));
   EXPECT_THAT(refusal(Program::kWorker, {"m", "--coordinator", "h:1"}), HasSubstr("coordinator"));
