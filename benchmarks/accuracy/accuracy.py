@@ -1,16 +1,19 @@
-"""Accuracy and tokens per forward of a served model beside what the decoding oracle reached.
+"""Accuracy and speed of served models beside what the decoding oracle reached.
 
-Serves a trained checkpoint with `tessera serve`, sends the problems with `tessera bench` once per
-golden file (whose options it takes), and prints a Markdown table. Exits with 1 if a request failed
-or an accuracy is more than --tolerance points off the oracle's.
+Per trained model: serves its checkpoint with `tessera serve`, sends the problems with `tessera
+bench` once per row of the oracle's table and level of concurrency, with the options of the row's
+golden file, and prints a Markdown table. Exits with 1 if a request failed or an accuracy is more
+than --tolerance points off the oracle's.
 
-    python3 benchmarks/accuracy/accuracy.py --tessera build/release/bin/tessera
+    python3 benchmarks/accuracy/accuracy.py --tessera build/release/bin/tessera sdar llada2
+    python3 benchmarks/accuracy/accuracy.py --tessera ... --concurrency 1,16 sdar -- --tp 2
 
 The oracle stops at <|endoftext|> alone, a server at every id of generation_config.json, which for
-the bundled model is one token earlier: one token less per answer, and some forwards.
+tiny-sdar is one token earlier: one token less per answer, and some forwards.
 
-The oracle's figures, problems and goldens are looked for in $TESSERA_MODELS_DIR and
-$TESSERA_GOLDENS_DIR, else in tests/golden.
+The checkpoints, the oracle's figures and the goldens are looked for in $TESSERA_MODELS_DIR and
+$TESSERA_GOLDENS_DIR, else in deploy/models and tests/golden. Exits with 77 (a skipped test) if the
+checkpoint of a model is in neither.
 """
 import argparse
 import contextlib
@@ -29,6 +32,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START_SECONDS = 120
+SKIPPED = 77
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "seed")
 
 
@@ -90,60 +94,87 @@ def served(tessera: str, model: pathlib.Path, flags: list[str]):
             server.wait()
 
 
+def checkpoint_of(model: str) -> pathlib.Path:
+    folders = [ROOT / "deploy/models"]
+    if "TESSERA_MODELS_DIR" in os.environ:
+        folders.append(pathlib.Path(os.environ["TESSERA_MODELS_DIR"]))
+    for folder in folders:
+        if (folder / f"tiny-{model}").is_dir():
+            return folder / f"tiny-{model}"
+    print(f"tiny-{model} is in none of {', '.join(map(str, folders))}; set TESSERA_MODELS_DIR")
+    sys.exit(SKIPPED)
+
+
+def decoding_of(url: str, options: dict) -> dict:
+    """Those of the options that the server's strategy takes, with its name."""
+    strategies = get(f"{url}/v1/models")["data"][0]["tessera"]["strategies"]
+    strategy = next(entry for entry in strategies if entry["name"] == options["strategy"])
+    known = {entry["name"] for entry in strategy["options"]} | {"strategy"}
+    return {name: value for name, value in options.items() if name in known}
+
+
 def measure(tessera: str, url: str, problems: pathlib.Path, count: int, options: dict,
-            concurrency: int) -> dict:
-    """The one level of a run of `tessera bench`."""
-    known = {entry["name"] for entry in get(f"{url}/v1/models")["data"][0]["tessera"]["options"]}
-    decoding = {name: value for name, value in options.items() if name in known | {"strategy"}}
+            concurrency: str) -> list[dict]:
+    """The levels of a run of `tessera bench`."""
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder, "report.json")
         command = [tessera, "bench", "--server", url, "--dataset", str(problems), "--num-requests",
-                   str(count), "--concurrency", str(concurrency), "--json", str(report)]
+                   str(count), "--concurrency", concurrency, "--json", str(report)]
         for name in SAMPLING:
             command += ["--" + name.replace("_", "-"), str(options[name])]
-        for name, value in decoding.items():
+        for name, value in decoding_of(url, options).items():
             command += ["--decoding", f"{name}={json.dumps(value).strip(chr(34))}"]
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode not in (0, 2):  # 2: requests failed, which the report counts
             sys.exit(f"{' '.join(command)}\nexited with {run.returncode}:\n{run.stderr}")
-        return json.loads(report.read_text())["levels"][0]
+        return json.loads(report.read_text())["levels"]
+
+
+def print_row(name: str, concurrency: str, level: dict, oracle: dict):
+    failed = level["requests"] - level["ok"]
+    words = level["accuracy_by_task"]["word"]["percent"]
+    print(f"| {name} | {concurrency} | {level['requests']} | {failed} "
+          f"| {level['accuracy']['percent']:.1f} % | {oracle['accuracy']:.1f} % "
+          f"| {words:.1f} % | {oracle['word problems']:.1f} % "
+          f"| {level['tokens_per_request']:.1f} | {oracle['tokens']} "
+          f"| {level['nfe_per_request']:.2f} | {oracle['NFE']} "
+          f"| {level['tokens_per_forward']:.2f} | {oracle['TPF']} "
+          f"| {level['output_tokens_per_second']:.0f} |", flush=True)
 
 
 def main() -> int:
-    models = pathlib.Path(os.environ.get("TESSERA_MODELS_DIR", ROOT / "tests/golden/problems"))
-    goldens = pathlib.Path(os.environ.get("TESSERA_GOLDENS_DIR", ROOT / "tests/golden")) / "trained"
+    bundled = ROOT / "tests/golden"
+    problems = pathlib.Path(os.environ.get("TESSERA_MODELS_DIR", bundled / "problems"))
+    goldens = pathlib.Path(os.environ.get("TESSERA_GOLDENS_DIR", bundled)) / "trained"
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tessera", required=True, help="the tessera program")
-    parser.add_argument("--model", default=ROOT / "deploy/models/tiny-sdar", type=pathlib.Path)
-    parser.add_argument("--goldens", default="sdar.", help="first letters of the golden files")
-    parser.add_argument("--concurrency", default=16, type=int)
+    parser.add_argument("--concurrency", default="16", help="levels of tessera bench, e.g. 1,16")
     parser.add_argument("--tolerance", default=2.0, type=float, help="points of accuracy")
-    parser.add_argument("serve_flags", nargs="*", help="flags of tessera serve, behind --")
-    args = parser.parse_args()
+    parser.add_argument("models", nargs="+", help="sdar is the checkpoint tiny-sdar")
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    args = parser.parse_args(sys.argv[1:split])
+    serve_flags = sys.argv[split + 1:]
 
-    rows = {name: row for name, row in oracle_rows(models / "oracle_accuracy.md").items()
-            if name.startswith(args.goldens)}
-    if not rows:
-        sys.exit(f"no row of {models / 'oracle_accuracy.md'} begins with {args.goldens}")
+    checkpoints = {model: checkpoint_of(model) for model in args.models}
     is_off = False
-    print("| golden file | n | failed | accuracy | oracle | word problems | oracle | tokens | oracle "
-          "| NFE | oracle | tokens per forward | oracle | output tok/s |")
-    print("|---|" + "--:|" * 13, flush=True)
-    with served(args.tessera, args.model, args.serve_flags) as url:
-        for name, oracle in rows.items():
-            level = measure(args.tessera, url, models / "public_test.jsonl", int(oracle["n"]),
-                            options_of(goldens / f"{name}.jsonl.gz"), args.concurrency)
-            accuracy = level["accuracy"]["percent"]
-            failed = level["requests"] - level["ok"]
-            words = level["accuracy_by_task"]["word"]["percent"]
-            print(f"| {name} | {level['requests']} | {failed} | {accuracy:.1f} % "
-                  f"| {oracle['accuracy']:.1f} % | {words:.1f} % | {oracle['word problems']:.1f} % "
-                  f"| {level['tokens_per_request']:.1f} | {oracle['tokens']} "
-                  f"| {level['nfe_per_request']:.2f} | {oracle['NFE']} "
-                  f"| {level['tokens_per_forward']:.2f} | {oracle['TPF']} "
-                  f"| {level['output_tokens_per_second']:.0f} |", flush=True)
-            is_off |= failed > 0 or abs(accuracy - oracle["accuracy"]) > args.tolerance
+    print("| golden file | at a time | n | failed | accuracy | oracle | word problems | oracle "
+          "| tokens | oracle | NFE | oracle | tokens per forward | oracle | output tok/s |")
+    print("|---|" + "--:|" * 14, flush=True)
+    for model, checkpoint in checkpoints.items():
+        rows = {name: row for name, row in oracle_rows(problems / "oracle_accuracy.md").items()
+                if name.startswith(model + ".")}
+        if not rows:
+            sys.exit(f"no row of {problems / 'oracle_accuracy.md'} begins with {model}.")
+        with served(args.tessera, checkpoint, serve_flags) as url:
+            for name, oracle in rows.items():
+                levels = measure(args.tessera, url, problems / "public_test.jsonl",
+                                 int(oracle["n"]), options_of(goldens / f"{name}.jsonl.gz"),
+                                 args.concurrency)
+                for concurrency, level in zip(args.concurrency.split(","), levels, strict=True):
+                    print_row(name, concurrency, level, oracle)
+                    off = abs(level["accuracy"]["percent"] - oracle["accuracy"])
+                    is_off |= level["requests"] > level["ok"] or off > args.tolerance
     if is_off:
         print(f"\nA request failed, or an accuracy is more than {args.tolerance} points off.")
     return 1 if is_off else 0
