@@ -1,7 +1,7 @@
 #include "strategies/diffusion_gemma/diffusion_gemma.h"
 
 #include <algorithm>
-#include <numeric>
+#include <functional>
 #include <utility>
 
 #include "common/base/error.h"
@@ -98,12 +98,14 @@ Span DiffusionGemma::plan(const Sequence& sequence) const {
   span.cache_len = sequence.buffer_start;
   span.mask = MaskKind::kFull;
   span.mask_block = canvas_len_;
-  for (Position q = span.first; q < span.end(); ++q) {
-    Measure measure = greedy_at(q, q, canvas.step);
-    measure.kind = MeasureKind::kCanvas;
-    measure.temperature = static_cast<float>(temperature(canvas.step));
-    measure.seed = sequence.sampling.seed;
-    span.measures.push_back(measure);
+  Measure measure = greedy_at(span.first, span.first, canvas.step);
+  measure.kind = MeasureKind::kCanvas;
+  measure.temperature = static_cast<float>(temperature(canvas.step));
+  measure.seed = sequence.sampling.seed;
+  span.measures.assign(canvas.tokens.size(), measure);
+  for (std::int32_t i = 0; i < canvas_len_; ++i) {
+    Measure& own = span.measures[static_cast<std::size_t>(i)];
+    own.row = own.position = span.first + i;
   }
   return span;
 }
@@ -156,6 +158,7 @@ void DiffusionGemma::denoise(Sequence& sequence,
     }
   }
   std::vector<TokenId> greedy;
+  greedy.reserve(counted.size());
   for (const Measurement& m : counted) greedy.push_back(m.greedy_token);
   canvas.history.push_back(std::move(greedy));
   const auto kept = static_cast<std::size_t>(std::max(stability_threshold_, 1));
@@ -189,16 +192,17 @@ bool DiffusionGemma::is_converged(const Canvas& canvas,
 std::vector<bool> DiffusionGemma::accepted(std::span<const Measurement> counted) const {
   std::vector<bool> is_accepted(counted.size(), entropy_bound_ < 0.0);
   if (entropy_bound_ < 0.0) return is_accepted;
-  std::vector<std::size_t> order(counted.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return counted[a].entropy < counted[b].entropy;
-  });
-  double sum = 0.0;
-  for (const std::size_t i : order) {
-    if (sum > entropy_bound_) break;
+  // A heap: few positions are accepted in most steps, and only they need an order.
+  using Candidate = std::pair<float, std::size_t>;  // entropy, index: the least one is next
+  std::vector<Candidate> left;
+  left.reserve(counted.size());
+  for (std::size_t i = 0; i < counted.size(); ++i) left.emplace_back(counted[i].entropy, i);
+  std::make_heap(left.begin(), left.end(), std::greater<>());
+  for (double sum = 0.0; !left.empty() && sum <= entropy_bound_; left.pop_back()) {
+    std::pop_heap(left.begin(), left.end(), std::greater<>());
+    const auto& [entropy, i] = left.back();
     is_accepted[i] = true;
-    sum += static_cast<double>(counted[i].entropy);
+    sum += static_cast<double>(entropy);
   }
   return is_accepted;
 }

@@ -25,6 +25,7 @@ Dmax::Dmax(const ModelFacts& facts, const StrategyOptions& options, const DmaxPa
 
 Span Dmax::plan(const Sequence& sequence) const {
   Span span = buffer().plan_rows(sequence);
+  span.measures.reserve(static_cast<std::size_t>(traits().max_buffer_rows));
   for (const Block& block : sequence.blocks) {
     if (block.phase != BlockPhase::kActive) continue;
     for (Position q = block.editable.begin; q < block.editable.end; ++q) {

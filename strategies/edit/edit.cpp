@@ -26,6 +26,7 @@ Edit::Edit(const ModelFacts& facts, const StrategyOptions& options, const Buffer
 
 Span Edit::plan(const Sequence& sequence) const {
   Span span = buffer().plan_rows(sequence);
+  span.measures.reserve(static_cast<std::size_t>(traits().max_buffer_rows));
   for (const Block& block : sequence.blocks) {
     if (block.phase != BlockPhase::kActive) continue;
     for (Position q = block.editable.begin; q < block.editable.end; ++q) {

@@ -48,6 +48,8 @@ std::optional<EmbeddingRecipe> merged_embedding(const TokenMergeRules& rules,
                                                 float confidence,
                                                 const Measurement& measurement) {
   if (rules.mode == TokenMergeMode::kNone || rules.weight <= 0.0F) return std::nullopt;
+  // Most tokens of a block that has been there for a while: their blend is plain.
+  if (rules.mode == TokenMergeMode::kConfidence && confidence >= 1.0F) return std::nullopt;
   const EmbeddingRecipe recipe = rules.mode == TokenMergeMode::kConfidence
                                      ? blend_with_mask(rules, token, confidence)
                                      : add_most_probable(rules, token, measurement);
