@@ -90,6 +90,8 @@ void AddedTokenFinder::split(std::string_view text,
       match.begin = std::max(end_without_white_space(text.substr(0, match.begin)), done);
     }
     if (token.rstrip) match.end += leading_white_space(text.substr(match.end));
+    // The token before may have swallowed all of it.
+    if (match.begin >= match.end) continue;
     if (done < match.begin) pieces.push_back({{}, text.substr(done, match.begin - done)});
     pieces.push_back({token.id, {}});
     done = match.end;

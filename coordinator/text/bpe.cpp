@@ -1,5 +1,7 @@
 #include "coordinator/text/bpe.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -14,13 +16,12 @@ namespace {
 constexpr std::size_t kMaxShortWord = 32;
 constexpr std::int32_t kNoRank = std::numeric_limits<std::int32_t>::max();
 
-std::uint64_t pair_of(TokenId left, TokenId right) noexcept {
-  return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
-         static_cast<std::uint32_t>(right);
+std::uint64_t pair_of(std::uint32_t left, std::uint32_t right) noexcept {
+  return static_cast<std::uint64_t>(left) << 32 | right;
 }
 
-std::size_t hash_of(std::uint64_t pair) noexcept {
-  return static_cast<std::size_t>((pair * 0x9E3779B97F4A7C15U) >> 32);
+std::uint64_t pair_of(TokenId left, TokenId right) noexcept {
+  return pair_of(static_cast<std::uint32_t>(left), static_cast<std::uint32_t>(right));
 }
 
 // Eight bytes at a time, multiply and fold. Only speed depends on its quality.
@@ -48,43 +49,34 @@ std::size_t capacity_for(std::size_t count) {
 
 }  // namespace
 
-Bpe::Bpe(const std::array<TokenId, 256>& byte_tokens,
-         const std::vector<Merge>& merges,
-         const std::vector<Word>& words,
-         bool ignore_merges)
-    : byte_tokens_(byte_tokens), merges_(capacity_for(merges.size())) {
-  for (std::size_t rank = 0; rank < merges.size(); ++rank) {
-    insert_merge(merges[rank], static_cast<std::int32_t>(rank));
+Bpe::Bpe(Rules rules)
+    : symbols_(std::move(rules.symbols)),
+      edges_(std::move(rules.edges)),
+      merges_(rules.merges.size()),
+      joints_(rules.merges.size()),
+      words_(capacity_for(0)) {
+  for (std::size_t rank = 0; rank < rules.merges.size(); ++rank) {
+    const Merge& merge = rules.merges[rank];
+    merges_.set(pair_of(merge.left, merge.right), {static_cast<std::int32_t>(rank), merge.merged});
+    const char32_t last = edges_[static_cast<std::size_t>(merge.left)].last;
+    const char32_t first = edges_[static_cast<std::size_t>(merge.right)].first;
+    joints_.set(pair_of(last, first), true);
   }
   // The table must not answer before it is complete: a word may be another word's part.
-  std::vector<const Word*> whole;
+  std::vector<const Word*> known;
   std::vector<TokenId> ids;
-  words_.resize(capacity_for(0));
-  for (const Word& word : words) {
+  for (const Word& word : rules.words) {
     if (word.bytes.empty()) continue;
     ids.clear();
-    if (!ignore_merges) merge_word(word.bytes, ids);
-    if (ignore_merges || (ids.size() == 1 && ids[0] == word.id)) whole.push_back(&word);
+    if (!rules.ignore_merges) merge_word(word.bytes, ids);
+    if (rules.ignore_merges || (ids.size() == 1 && ids[0] == word.id)) known.push_back(&word);
   }
-  words_.assign(capacity_for(whole.size()), WordSlot{});
-  for (const Word* word : whole) insert_word(*word);
+  words_.assign(capacity_for(known.size()), WordSlot{});
+  for (const Word* word : known) insert_word(*word);
 }
 
-void Bpe::insert_merge(const Merge& merge, std::int32_t rank) {
-  const std::uint64_t pair = pair_of(merge.left, merge.right);
-  const std::size_t mask = merges_.size() - 1;
-  std::size_t i = hash_of(pair) & mask;
-  while (merges_[i].pair != kNoPair && merges_[i].pair != pair) i = (i + 1) & mask;
-  merges_[i] = {pair, rank, merge.merged};
-}
-
-const Bpe::MergeSlot* Bpe::find_merge(TokenId left, TokenId right) const noexcept {
-  const std::uint64_t pair = pair_of(left, right);
-  const std::size_t mask = merges_.size() - 1;
-  for (std::size_t i = hash_of(pair) & mask; merges_[i].pair != kNoPair; i = (i + 1) & mask) {
-    if (merges_[i].pair == pair) return &merges_[i];
-  }
-  return nullptr;
+const Bpe::Target* Bpe::find_merge(TokenId left, TokenId right) const noexcept {
+  return merges_.find(pair_of(left, right));
 }
 
 void Bpe::insert_word(const Word& word) {
@@ -95,9 +87,11 @@ void Bpe::insert_word(const Word& word) {
   words_[i] = {hash, word.id, static_cast<std::uint32_t>(word_bytes_.size()),
                static_cast<std::uint32_t>(word.bytes.size())};
   word_bytes_ += word.bytes;
+  longest_word_ = std::max(longest_word_, word.bytes.size());
 }
 
 TokenId Bpe::find_word(std::string_view word) const noexcept {
+  if (word.size() > longest_word_) return -1;
   const std::uint32_t hash = hash_of(word);
   const std::size_t mask = words_.size() - 1;
   for (std::size_t i = hash & mask; words_[i].id >= 0; i = (i + 1) & mask) {
@@ -120,22 +114,45 @@ void Bpe::encode(std::string_view word, std::vector<TokenId>& ids) const {
 }
 
 void Bpe::merge_word(std::string_view word, std::vector<TokenId>& ids) const {
-  if (word.size() <= kMaxShortWord) {
-    merge_short(word, ids);
+  const std::size_t begin = ids.size();
+  std::visit([&](const auto& symbols) { symbols.append(word, ids); }, symbols_);
+  if (ids.size() - begin <= kMaxShortWord) {
+    ids.resize(begin + merge_short(std::span(ids).subspan(begin)));
   } else {
-    merge_long(word, ids);
+    merge_pieces(ids, begin);
   }
 }
 
-void Bpe::merge_short(std::string_view word, std::vector<TokenId>& ids) const {
-  std::array<TokenId, kMaxShortWord> tokens;
-  std::array<std::int32_t, kMaxShortWord> ranks;  // Of the merge of tokens i and i + 1.
+// A merge joins a token that ends in `left` to one that begins with `right`, so their spellings
+// begin and end alike.
+bool Bpe::may_merge_across(TokenId left, TokenId right) const noexcept {
+  const char32_t last = edges_[static_cast<std::size_t>(left)].last;
+  const char32_t first = edges_[static_cast<std::size_t>(right)].first;
+  return joints_.find(pair_of(last, first)) != nullptr;
+}
+
+// Merges ids[begin..] in pieces that no merge crosses: the same as merging the whole.
+void Bpe::merge_pieces(std::vector<TokenId>& ids, std::size_t begin) const {
+  std::size_t end = begin;  // Of what is merged already.
+  while (begin < ids.size()) {
+    std::size_t size = 1;
+    while (begin + size < ids.size() && may_merge_across(ids[begin + size - 1], ids[begin + size]))
+      ++size;
+    const std::span<TokenId> piece = std::span(ids).subspan(begin, size);
+    const std::size_t count = size <= kMaxShortWord ? merge_short(piece) : merge_long(piece);
+    std::copy_n(piece.begin(), count, ids.begin() + static_cast<std::ptrdiff_t>(end));
+    end += count;
+    begin += size;
+  }
+  ids.resize(end);
+}
+
+std::size_t Bpe::merge_short(std::span<TokenId> symbols) const {
+  std::array<std::int32_t, kMaxShortWord> ranks;  // Of the merge of symbols i and i + 1.
   std::array<TokenId, kMaxShortWord> merged;      // What it gives.
-  std::size_t count = word.size();
-  for (std::size_t i = 0; i < count; ++i)
-    tokens[i] = byte_tokens_[static_cast<unsigned char>(word[i])];
+  std::size_t count = symbols.size();
   const auto look_up = [&](std::size_t i) {
-    const MergeSlot* merge = i + 1 < count ? find_merge(tokens[i], tokens[i + 1]) : nullptr;
+    const Target* merge = i + 1 < count ? find_merge(symbols[i], symbols[i + 1]) : nullptr;
     ranks[i] = merge == nullptr ? kNoRank : merge->rank;
     merged[i] = merge == nullptr ? -1 : merge->merged;
   };
@@ -146,21 +163,21 @@ void Bpe::merge_short(std::string_view word, std::vector<TokenId>& ids) const {
       if (ranks[i] < ranks[best]) best = i;
     }
     if (ranks[best] == kNoRank) break;
-    tokens[best] = merged[best];
+    symbols[best] = merged[best];
     --count;
     for (std::size_t i = best + 1; i < count; ++i) {
-      tokens[i] = tokens[i + 1];
+      symbols[i] = symbols[i + 1];
       ranks[i] = ranks[i + 1];
       merged[i] = merged[i + 1];
     }
     look_up(best);
     if (best > 0) look_up(best - 1);
   }
-  ids.insert(ids.end(), tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(count));
+  return count;
 }
 
-void Bpe::merge_long(std::string_view word, std::vector<TokenId>& ids) const {
-  struct Symbol {
+std::size_t Bpe::merge_long(std::span<TokenId> symbols) const {
+  struct Link {
     TokenId id;  // -1: merged into the one before it.
     std::int32_t previous;
     std::int32_t next;
@@ -174,46 +191,44 @@ void Bpe::merge_long(std::string_view word, std::vector<TokenId>& ids) const {
       return rank != other.rank ? rank > other.rank : left > other.left;
     }
   };
-  TESSERA_REQUIRE(word.size() < static_cast<std::size_t>(kNoRank), "a word of ", word.size(),
-                  " bytes is too long");
-  const auto count = static_cast<std::int32_t>(word.size());
-  std::vector<Symbol> symbols;
-  symbols.reserve(word.size());
+  TESSERA_REQUIRE(symbols.size() < static_cast<std::size_t>(kNoRank), "a word of ", symbols.size(),
+                  " symbols is too long");
+  const auto count = static_cast<std::int32_t>(symbols.size());
+  std::vector<Link> links;
+  links.reserve(symbols.size());
   for (std::int32_t i = 0; i < count; ++i) {
-    const auto byte = static_cast<unsigned char>(word[static_cast<std::size_t>(i)]);
-    symbols.push_back({byte_tokens_[byte], i - 1, i + 1 < count ? i + 1 : -1});
+    links.push_back({symbols[static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1});
   }
-  const auto symbol = [&](std::int32_t i) -> Symbol& {
-    return symbols[static_cast<std::size_t>(i)];
-  };
+  const auto link = [&](std::int32_t i) -> Link& { return links[static_cast<std::size_t>(i)]; };
 
   std::vector<Candidate> storage;
-  storage.reserve(word.size());
+  storage.reserve(symbols.size());
   std::priority_queue<Candidate> heap(std::less<Candidate>{}, std::move(storage));
   const auto offer = [&](std::int32_t left) {
-    if (left < 0 || symbol(left).next < 0) return;
-    const TokenId a = symbol(left).id;
-    const TokenId b = symbol(symbol(left).next).id;
-    const MergeSlot* merge = find_merge(a, b);
-    if (merge != nullptr) heap.push({merge->rank, left, merge->pair, merge->merged});
+    if (left < 0 || link(left).next < 0) return;
+    const TokenId a = link(left).id;
+    const TokenId b = link(link(left).next).id;
+    const Target* merge = find_merge(a, b);
+    if (merge != nullptr) heap.push({merge->rank, left, pair_of(a, b), merge->merged});
   };
   for (std::int32_t i = 0; i < count; ++i) offer(i);
   while (!heap.empty()) {
     const Candidate best = heap.top();
     heap.pop();
-    Symbol& left = symbol(best.left);
+    Link& left = link(best.left);
     // Stale if either side was merged since it was offered.
-    if (left.id < 0 || left.next < 0 || pair_of(left.id, symbol(left.next).id) != best.pair)
-      continue;
-    Symbol& right = symbol(left.next);
+    if (left.id < 0 || left.next < 0 || pair_of(left.id, link(left.next).id) != best.pair) continue;
+    Link& right = link(left.next);
     left.id = best.merged;
     right.id = -1;
     left.next = right.next;
-    if (left.next >= 0) symbol(left.next).previous = best.left;
+    if (left.next >= 0) link(left.next).previous = best.left;
     offer(left.previous);
     offer(best.left);
   }
-  for (std::int32_t i = 0; i >= 0; i = symbol(i).next) ids.push_back(symbol(i).id);
+  std::size_t end = 0;
+  for (std::int32_t i = 0; i >= 0; i = link(i).next) symbols[end++] = link(i).id;
+  return end;
 }
 
 }  // namespace tessera

@@ -4,10 +4,7 @@ namespace tessera {
 
 std::string IncrementalDetokenizer::push(std::span<const TokenId> ids) {
   std::string text;
-  for (const TokenId id : ids) {
-    if (skip_special_ && tokenizer_.is_special(id)) continue;
-    decoder_.push(tokenizer_.id_to_bytes(id), text);
-  }
+  tokenizer_.decode_part(ids, skip_special_, decoder_, text);
   return text;
 }
 

@@ -5,14 +5,15 @@
 
 #include "common/base/types.h"
 #include "coordinator/text/tokenizer.h"
-#include "coordinator/text/utf8.h"
 
 namespace tessera {
 
 /// Turns tokens that arrive a few at a time into text that arrives a few characters at a time.
 ///
-/// What push() returns is valid UTF-8 and final. Bytes that may still become a character with the
-/// next token are held back (at most three). For every way of cutting `ids`,
+/// What push() returns is valid UTF-8 and final. Held back is what a later token can change: the
+/// bytes of an unfinished character; with byte fallback all of a run of bytes that has not ended,
+/// because one wrong byte makes U+FFFD of the whole run; what a Strip may cut off at the end. For
+/// every way of cutting `ids`,
 ///
 ///     push(a) + push(b) + ... + finish() == tokenizer.decode(ids, skip_special)
 ///
@@ -20,23 +21,22 @@ namespace tessera {
 class IncrementalDetokenizer {
  public:
   explicit IncrementalDetokenizer(Tokenizer tokenizer, bool skip_special = true)
-      : tokenizer_(std::move(tokenizer)), skip_special_(skip_special) {}
+      : tokenizer_(std::move(tokenizer)),
+        skip_special_(skip_special),
+        decoder_(tokenizer_.make_decoder()) {}
 
   /// Text that is certain after `ids`. May be empty.
   std::string push(std::span<const TokenId> ids);
   std::string push(TokenId id) { return push(std::span<const TokenId>(&id, 1)); }
 
-  /// The held back rest: nothing, or U+FFFD for a character that was never completed. The next
-  /// push() starts a new text.
+  /// The held back rest, U+FFFD for a character that was never completed. The next push() starts a
+  /// new text.
   std::string finish();
-
-  /// Number of bytes held back, 0 to 3.
-  int num_pending_bytes() const noexcept { return decoder_.num_pending(); }
 
  private:
   Tokenizer tokenizer_;
   bool skip_special_;
-  Utf8Decoder decoder_;
+  TokenDecoder decoder_;
 };
 
 }  // namespace tessera

@@ -51,6 +51,19 @@ std::string with_unicode_spaces(std::string_view pattern) {
   return out;
 }
 
+// A literal as a pattern: every ASCII character that is not alphanumeric is escaped.
+std::string escaped(std::string_view literal) {
+  std::string pattern;
+  for (const char c : literal) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool alphanumeric = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+                              (byte >= 'a' && byte <= 'z') || byte >= 0x80;
+    if (!alphanumeric) pattern.push_back('\\');
+    pattern.push_back(c);
+  }
+  return pattern;
+}
+
 }  // namespace
 
 Regex::Regex(std::string_view pattern, std::string where) : where_(std::move(where)) {
@@ -69,6 +82,12 @@ Regex::Regex(std::string_view pattern, std::string where) : where_(std::move(whe
       code, [](const pcre2_code* c) { pcre2_code_free(const_cast<pcre2_code*>(c)); });
   // Where there is no JIT the interpreter gives the same matches, ten times slower.
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
+}
+
+Regex Regex::literal(std::string_view text, std::string where) {
+  Regex regex(escaped(text), std::move(where));
+  regex.literal_ = text;
+  return regex;
 }
 
 bool Regex::find(std::string_view text,
@@ -93,6 +112,13 @@ bool Regex::find(std::string_view text,
 }
 
 void Regex::find_all(std::string_view text, std::vector<TextRange>& matches) const {
+  if (!literal_.empty()) {
+    for (std::size_t i = text.find(literal_); i != std::string_view::npos;
+         i = text.find(literal_, i + literal_.size())) {
+      matches.push_back({i, i + literal_.size()});
+    }
+    return;
+  }
   const MatchData data = make_match_data(code_.get());
   std::size_t from = 0;
   std::size_t last_end = text.size() + 1;  // no match yet

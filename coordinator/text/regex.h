@@ -27,6 +27,9 @@ class Regex {
   /// @throws Error{kInvalidArgument} for a pattern that does not compile.
   Regex(std::string_view pattern, std::string where);
 
+  /// Matches `text` itself, character by character.
+  static Regex literal(std::string_view text, std::string where);
+
   /// All matches in `text` (well-formed UTF-8), left to right, not overlapping, none empty right
   /// behind another match. Appends to `matches`.
   /// @throws Error{kInvalidArgument} if the pattern backtracks beyond PCRE2's limits.
@@ -39,6 +42,7 @@ class Regex {
   bool find(std::string_view text, std::size_t from, void* match_data, TextRange& match) const;
 
   std::string where_;
+  std::string literal_;  // Of literal(): found without the pattern.
   std::shared_ptr<const pcre2_real_code_8> code_;
 };
 

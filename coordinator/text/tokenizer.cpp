@@ -1,7 +1,6 @@
 #include "coordinator/text/tokenizer.h"
 
 #include "common/base/error.h"
-#include "coordinator/text/normalizer.h"
 #include "coordinator/text/read_file.h"
 #include "coordinator/text/tokenizer_data.h"
 #include "coordinator/text/utf8.h"
@@ -21,10 +20,8 @@ class Encoder {
     for (const TextPiece& piece : pieces) {
       if (piece.id) {
         ids.push_back(*piece.id);
-      } else if (!data_.nfc || is_certainly_nfc(piece.text)) {
-        encode_normalized(piece.text, ids);
       } else {
-        encode_normalized(to_nfc(piece.text), ids);
+        encode_normalized(data_.normalizer.apply(piece.text, normalizer_work_), ids);
       }
     }
   }
@@ -46,6 +43,7 @@ class Encoder {
   const TokenizerData& data_;
   bool parse_special_;
   std::vector<TextPiece> pieces_;
+  Normalizer::Workspace normalizer_work_;
   PreTokenizer::Workspace work_;
 };
 
@@ -74,13 +72,26 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, EncodeOptions opti
 
 std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) const {
   std::string text;
-  Utf8Decoder decoder;
-  for (const TokenId id : ids) {
-    if (skip_special && is_special(id)) continue;
-    decoder.push(id_to_bytes(id), text);
-  }
+  TokenDecoder decoder = make_decoder();
+  decode_part(ids, skip_special, decoder, text);
   decoder.finish(text);
   return text;
+}
+
+TokenDecoder Tokenizer::make_decoder() const {
+  return TokenDecoder(data_->decoder);
+}
+
+void Tokenizer::decode_part(std::span<const TokenId> ids,
+                            bool skip_special,
+                            TokenDecoder& decoder,
+                            std::string& out) const {
+  for (const TokenId id : ids) {
+    if (!contains(id)) continue;
+    const TokenEntry& token = data_->tokens[static_cast<std::size_t>(id)];
+    if (skip_special && token.skipped) continue;
+    decoder.push(token.text.bytes, token.text.is_byte, out);
+  }
 }
 
 std::int32_t Tokenizer::vocab_size() const noexcept {
@@ -98,11 +109,6 @@ bool Tokenizer::is_special(TokenId id) const noexcept {
 std::string_view Tokenizer::id_to_piece(TokenId id) const {
   TESSERA_REQUIRE(contains(id), "token id ", id, " is not in the vocabulary of ", vocab_size());
   return data_->tokens[static_cast<std::size_t>(id)].piece;
-}
-
-std::string_view Tokenizer::id_to_bytes(TokenId id) const noexcept {
-  if (!contains(id)) return {};
-  return data_->tokens[static_cast<std::size_t>(id)].bytes;
 }
 
 std::optional<TokenId> Tokenizer::token_to_id(std::string_view piece) const {

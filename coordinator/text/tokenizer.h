@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/base/types.h"
+#include "coordinator/text/token_decoder.h"
 
 namespace tessera {
 
@@ -24,10 +25,11 @@ struct EncodeOptions {
   bool parse_special = true;
 };
 
-/// Text to token ids and back, for byte-level BPE tokenizers in the `tokenizer.json` format.
+/// Text to token ids and back, for BPE tokenizers in the `tokenizer.json` format: over bytes
+/// (ByteLevel), or over characters with byte fallback.
 ///
-///     text -> split at added tokens -> normalise (NFC) -> pre-tokenise (regexes) -> bytes -> BPE
-///     ids  -> bytes of each token (special ones skipped on request) -> UTF-8, invalid -> U+FFFD
+///     text -> split at added tokens -> normalise -> pre-tokenise (regexes) -> BPE
+///     ids  -> text of each token (special ones skipped on request) -> decoder
 ///
 /// Token for token the same as the Hugging Face `tokenizers` library. `truncation` and `padding`
 /// of the file are not applied: they belong to training code.
@@ -48,9 +50,19 @@ class Tokenizer {
   /// @param text  UTF-8; anything else is Error{kInvalidArgument} that names the byte offset.
   std::vector<TokenId> encode(std::string_view text, EncodeOptions options = {}) const;
 
-  /// Text of `ids`. Bytes that are no UTF-8 become U+FFFD, one per maximal ill-formed part (the
-  /// rule of Unicode 3.9, Rust and WHATWG). Ids that name no token contribute nothing.
+  /// Text of `ids`. Bytes that are no UTF-8 become U+FFFD: in a byte-level vocabulary one per
+  /// maximal ill-formed part (the rule of Unicode 3.9, Rust and WHATWG), with byte fallback one
+  /// per byte (see DecoderRules). Ids that name no token contribute nothing.
   std::string decode(std::span<const TokenId> ids, bool skip_special = true) const;
+
+  /// For text that arrives in parts: a decoder, which borrows any copy of the tokenizer, and what
+  /// it makes of `ids`, appended to `out` as far as no later token can change it. The text ends
+  /// with TokenDecoder::finish.
+  TokenDecoder make_decoder() const;
+  void decode_part(std::span<const TokenId> ids,
+                   bool skip_special,
+                   TokenDecoder& decoder,
+                   std::string& out) const;
 
   /// Highest id + 1, added tokens included. A model's embedding may be larger than this.
   std::int32_t vocab_size() const noexcept;
@@ -58,16 +70,12 @@ class Tokenizer {
   /// Whether `id` names a token: false outside [0, vocab_size()) and in holes.
   bool contains(TokenId id) const noexcept;
 
-  /// Whether `id` is an added token marked special: skipped by decode(ids, true).
+  /// Whether `id` is an added token marked special.
   bool is_special(TokenId id) const noexcept;
 
   /// The token as the file spells it (byte-level alphabet: a space is "Ġ").
   /// @throws Error{kInvalidArgument} unless contains(id).
   std::string_view id_to_piece(TokenId id) const;
-
-  /// The bytes that `id` adds to a decoded text; not valid UTF-8 by itself in general. Empty for
-  /// ids that name no token. The view lives as long as any copy of the tokenizer.
-  std::string_view id_to_bytes(TokenId id) const noexcept;
 
   /// Id of a token given as the file spells it.
   std::optional<TokenId> token_to_id(std::string_view piece) const;

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string>
 
+#include "coordinator/text/utf8.h"
+
 namespace tessera {
 namespace {
 
@@ -51,24 +53,11 @@ SplitBehavior read_behavior(const JsonField& field) {
                   "MergedWithNext or Contiguous");
 }
 
-// A literal as a pattern: every ASCII character that is not alphanumeric is escaped.
-std::string escape_pattern(const std::string& literal) {
-  std::string pattern;
-  for (const char c : literal) {
-    const auto byte = static_cast<unsigned char>(c);
-    const bool alphanumeric = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
-                              (byte >= 'a' && byte <= 'z') || byte >= 0x80;
-    if (!alphanumeric) pattern.push_back('\\');
-    pattern.push_back(c);
-  }
-  return pattern;
-}
-
 Regex read_pattern(const JsonField& field) {
   const JsonField regex = field.member("Regex");
   if (!regex.is_null()) return {regex.string(), regex.path()};
   const JsonField literal = field.member("String");
-  return {escape_pattern(literal.string()), literal.path()};
+  return Regex::literal(literal.string(), literal.path());
 }
 
 void read_byte_level(const JsonField& field, std::vector<PreTokenizerStep>& steps) {
@@ -76,6 +65,20 @@ void read_byte_level(const JsonField& field, std::vector<PreTokenizerStep>& step
   if (field.member("use_regex").boolean_or(true)) {
     steps.emplace_back(SplitStep{Regex(kByteLevelPattern, field.path())});
   }
+}
+
+ReplaceStep read_replace(const JsonField& field) {
+  return {read_pattern(field.member("pattern")), field.member("content").string()};
+}
+
+StripRule read_strip(const JsonField& field) {
+  const JsonField content = field.member("content");
+  TESSERA_REQUIRE(count_code_points(content.string()) == 1, content.path(), " is \"",
+                  content.string(), "\", must be one character");
+  const auto limit = [&](const char* name) {
+    return static_cast<std::int32_t>(field.member(name).integer(0, INT32_MAX));
+  };
+  return {content.string(), limit("start"), limit("stop")};
 }
 
 void read_template(const JsonField& field, SurroundingTokens& tokens) {
@@ -100,21 +103,28 @@ void read_template(const JsonField& field, SurroundingTokens& tokens) {
 
 }  // namespace
 
-bool read_normalizer(const JsonField& field) {
-  bool nfc = false;
+Normalizer read_normalizer(const JsonField& field) {
+  std::vector<NormalizerStep> steps;
   for_each_component(field, "normalizers", 0, [&](const JsonField& part, const std::string& type) {
-    if (type != "NFC") refuse(part, type);
-    nfc = true;
+    if (type == "NFC") {
+      steps.emplace_back(NfcStep{});
+    } else if (type == "Replace") {
+      steps.emplace_back(read_replace(part));
+    } else if (type == "Prepend") {
+      steps.emplace_back(PrependStep{part.member("prepend").string()});
+    } else {
+      refuse(part, type);
+    }
   });
-  return nfc;
+  return Normalizer(std::move(steps));
 }
 
-PreTokenizer read_pre_tokenizer(const JsonField& field) {
+WordSplitting read_pre_tokenizer(const JsonField& field) {
   std::vector<PreTokenizerStep> steps;
-  bool in_bytes = false;
+  bool byte_level = false;
   for_each_component(
       field, "pretokenizers", 0, [&](const JsonField& part, const std::string& type) {
-        TESSERA_REQUIRE(!in_bytes, part.path(), " comes after ByteLevel, which must be the last");
+        TESSERA_REQUIRE(!byte_level, part.path(), " comes after ByteLevel, which must be the last");
         if (type == "Split") {
           steps.emplace_back(SplitStep{read_pattern(part.member("pattern")),
                                        read_behavior(part.member("behavior")),
@@ -126,23 +136,45 @@ PreTokenizer read_pre_tokenizer(const JsonField& field) {
                         single ? SplitBehavior::kIsolated : SplitBehavior::kContiguous});
         } else if (type == "ByteLevel") {
           read_byte_level(part, steps);
-          in_bytes = true;
+          byte_level = true;
         } else {
           refuse(part, type);
         }
       });
-  TESSERA_REQUIRE(in_bytes, field.path(),
-                  " has no ByteLevel: only byte-level tokenizers are supported");
-  return PreTokenizer(std::move(steps));
+  return {PreTokenizer(std::move(steps)), byte_level};
 }
 
-void check_decoder(const JsonField& field) {
+DecoderRules read_decoder(const JsonField& field) {
+  TESSERA_REQUIRE(!field.is_null(), field.path(), " is missing or null, which is not supported");
+  DecoderRules rules;
+  bool fused = false;
   int count = 0;
   for_each_component(field, "decoders", 0, [&](const JsonField& part, const std::string& type) {
-    if (type != "ByteLevel") refuse(part, type);
     ++count;
+    TESSERA_REQUIRE(!rules.byte_level && (type != "ByteLevel" || count == 1), part.path(),
+                    " stands beside another decoder, but ByteLevel must be the only one");
+    TESSERA_REQUIRE(!fused || type == "Strip", part.path(), " has type \"", type,
+                    "\", only Strip is supported after Fuse");
+    auto& token_rules = rules.byte_fallback ? rules.part_rules : rules.token_rules;
+    if (type == "ByteLevel") {
+      rules.byte_level = true;
+    } else if (type == "ByteFallback") {
+      TESSERA_REQUIRE(!rules.byte_fallback, part.path(), " is a second ByteFallback");
+      rules.byte_fallback = true;
+    } else if (type == "Fuse") {
+      fused = true;
+    } else if (type == "Replace") {
+      token_rules.emplace_back(read_replace(part));
+    } else if (type == "Strip" && fused) {
+      rules.text_rules.push_back(read_strip(part));
+    } else if (type == "Strip") {
+      token_rules.emplace_back(read_strip(part));
+    } else {
+      refuse(part, type);
+    }
   });
-  TESSERA_REQUIRE(count == 1, field.path(), " must be one ByteLevel decoder, has ", count);
+  TESSERA_REQUIRE(count > 0, field.path(), " has no members");
+  return rules;
 }
 
 SurroundingTokens read_post_processor(const JsonField& field) {

@@ -1,11 +1,11 @@
 #include "coordinator/text/tokenizer_data.h"
 
 #include <algorithm>
-#include <array>
+#include <optional>
+#include <unordered_set>
 
 #include "coordinator/text/byte_alphabet.h"
 #include "coordinator/text/json_field.h"
-#include "coordinator/text/normalizer.h"
 #include "coordinator/text/tokenizer_components.h"
 #include "coordinator/text/utf8.h"
 
@@ -25,14 +25,19 @@ class Vocabulary {
     if (index >= tokens.size()) tokens.resize(index + 1);
     TESSERA_REQUIRE(tokens[index].piece.empty(), path, " has id ", id, ", which is that of \"",
                     tokens[index].piece, "\" already");
-    tokens[index] = {piece, bytes_of_piece(piece), /*special=*/false};
+    tokens[index].piece = piece;
     id_of.emplace(piece, id);
   }
 
-  TokenId require_id(const std::string& piece, const std::string& path) const {
+  std::optional<TokenId> find(const std::string& piece) const {
     const auto it = id_of.find(piece);
-    TESSERA_REQUIRE(it != id_of.end(), path, ": \"", piece, "\" is not in model.vocab");
-    return it->second;
+    return it == id_of.end() ? std::nullopt : std::optional(it->second);
+  }
+
+  TokenId require_id(const std::string& piece, const std::string& path) const {
+    const auto id = find(piece);
+    TESSERA_REQUIRE(id, path, ": \"", piece, "\" is not in model.vocab");
+    return *id;
   }
 
   std::vector<TokenEntry> tokens;
@@ -79,19 +84,73 @@ std::vector<Bpe::Merge> read_merges(const JsonField& field, const Vocabulary& vo
 }
 
 // Every byte that can occur in UTF-8 must be a token, or text would be lost.
-std::array<TokenId, 256> find_byte_tokens(const Vocabulary& vocabulary, const std::string& path) {
-  std::array<TokenId, 256> ids{};
-  ids.fill(-1);
-  for (std::size_t byte = 0; byte < 256; ++byte) {
+ByteSymbols read_byte_symbols(const Vocabulary& vocabulary, const std::string& path) {
+  ByteTokens ids{};
+  for (std::size_t byte = 0; byte < ids.size(); ++byte) {
     std::string piece;
     append_utf8(piece, char_of_byte(static_cast<unsigned char>(byte)));
-    const auto it = vocabulary.id_of.find(piece);
+    const auto id = vocabulary.find(piece);
     const bool in_utf8 = byte < 0xC0 || (byte >= 0xC2 && byte <= 0xF4);
-    TESSERA_REQUIRE(it != vocabulary.id_of.end() || !in_utf8, path, " has no token \"", piece,
-                    "\" for byte ", byte, ": it is not a byte-level vocabulary");
-    if (it != vocabulary.id_of.end()) ids[byte] = it->second;
+    TESSERA_REQUIRE(id || !in_utf8, path, " has no token \"", piece, "\" for byte ", byte,
+                    ": it is not a byte-level vocabulary");
+    ids[byte] = id.value_or(-1);
   }
-  return ids;
+  return ByteSymbols(ids);
+}
+
+CharacterSymbols read_character_symbols(const JsonField& model, const Vocabulary& vocabulary) {
+  std::vector<std::pair<char32_t, TokenId>> characters;
+  for (const auto& [piece, id] : vocabulary.id_of) {
+    std::size_t end = 0;
+    const char32_t character = next_code_point(piece, end);
+    if (end == piece.size()) characters.emplace_back(character, id);
+  }
+  ByteTokens bytes;
+  bytes.fill(-1);
+  if (model.member("byte_fallback").boolean_or(false)) {
+    constexpr std::string_view kDigits = "0123456789ABCDEF";
+    for (std::size_t byte = 0; byte < bytes.size(); ++byte) {
+      const std::string piece = {'<', '0', 'x', kDigits[byte >> 4U], kDigits[byte & 0xFU], '>'};
+      bytes[byte] = vocabulary.find(piece).value_or(-1);
+    }
+  }
+  std::optional<TokenId> unknown;
+  const JsonField token = model.member("unk_token");
+  if (!token.is_null()) unknown = vocabulary.require_id(token.string(), token.path());
+  return {characters, bytes, unknown, model.member("fuse_unk").boolean_or(false)};
+}
+
+std::vector<Bpe::Edges> edges_of(const std::vector<TokenEntry>& tokens) {
+  std::vector<Bpe::Edges> edges(tokens.size());
+  for (std::size_t id = 0; id < tokens.size(); ++id) {
+    const std::string_view piece = tokens[id].piece;
+    for (std::size_t i = 0; i < piece.size();) {
+      const bool is_first = i == 0;
+      edges[id].last = next_code_point(piece, i);
+      if (is_first) edges[id].first = edges[id].last;
+    }
+  }
+  return edges;
+}
+
+// Words that are looked up whole, as the model sees them: in bytes if it is byte level.
+std::vector<Bpe::Word> whole_words(const std::vector<TokenEntry>& tokens, bool byte_level) {
+  std::vector<Bpe::Word> words;
+  words.reserve(tokens.size());
+  for (std::size_t id = 0; id < tokens.size(); ++id) {
+    const std::string& piece = tokens[id].piece;
+    if (!byte_level) {
+      words.push_back({piece, static_cast<TokenId>(id)});
+      continue;
+    }
+    const std::string bytes = bytes_of_piece(piece);
+    std::string spelled;  // Pieces outside the byte alphabet stand for no word.
+    for (const char c : bytes) {
+      append_utf8(spelled, char_of_byte(static_cast<unsigned char>(c)));
+    }
+    if (spelled == piece) words.push_back({bytes, static_cast<TokenId>(id)});
+  }
+  return words;
 }
 
 void require_absent(const JsonField& model, const std::string& option) {
@@ -101,28 +160,24 @@ void require_absent(const JsonField& model, const std::string& option) {
   TESSERA_REQUIRE(absent, field.path(), " is ", field.value().dump(), ", which is not supported");
 }
 
-Bpe read_bpe(const JsonField& model, Vocabulary& vocabulary) {
+Bpe read_bpe(const JsonField& model, bool byte_level, Vocabulary& vocabulary) {
   const std::string type = model.member("type").string_or("BPE");
   TESSERA_REQUIRE(type == "BPE", model.path(), " has type \"", type, "\", only BPE is supported");
-  for (const char* option :
-       {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"}) {
+  for (const char* option : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     require_absent(model, option);
   }
-  read_vocab(model.member("vocab"), vocabulary);
-  const auto merges = read_merges(model.member("merges"), vocabulary);
-  const auto byte_tokens = find_byte_tokens(vocabulary, model.member("vocab").path());
-
-  std::vector<Bpe::Word> words;
-  words.reserve(vocabulary.tokens.size());
-  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    const TokenEntry& token = vocabulary.tokens[id];
-    std::string spelled;  // Pieces outside the byte alphabet stand for no word.
-    for (const char c : token.bytes) {
-      append_utf8(spelled, char_of_byte(static_cast<unsigned char>(c)));
-    }
-    if (spelled == token.piece) words.push_back({token.bytes, static_cast<TokenId>(id)});
-  }
-  return Bpe(byte_tokens, merges, words, model.member("ignore_merges").boolean_or(false));
+  const JsonField vocab = model.member("vocab");
+  read_vocab(vocab, vocabulary);
+  BpeSymbols symbols = byte_level ? BpeSymbols(read_byte_symbols(vocabulary, vocab.path()))
+                                  : BpeSymbols(read_character_symbols(model, vocabulary));
+  Bpe::Rules rules{.symbols = std::move(symbols),
+                   .merges = read_merges(model.member("merges"), vocabulary),
+                   .edges = edges_of(vocabulary.tokens),
+                   .words = {},
+                   .ignore_merges = model.member("ignore_merges").boolean_or(false)};
+  // Without byte level a word is often the whole text, which is no token.
+  if (byte_level || rules.ignore_merges) rules.words = whole_words(vocabulary.tokens, byte_level);
+  return Bpe(std::move(rules));
 }
 
 AddedToken read_added_token(const JsonField& field) {
@@ -171,19 +226,50 @@ void require_known(const std::vector<TokenId>& ids,
   }
 }
 
+// Fills in what tokens are in decoded text. There the library spells an added token that is looked
+// for in normalised text in its normalised form, and leaves out what is spelled like some special
+// token: one whose normalised form differs is not left out. @return The ids of special tokens.
+std::vector<TokenId> set_texts(const DecoderRules& decoder,
+                               const std::vector<AddedToken>& normalized,
+                               Vocabulary& vocabulary) {
+  std::vector<TokenId> special_ids;
+  std::unordered_set<std::string_view> special_pieces;
+  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    if (!vocabulary.tokens[id].special) continue;
+    special_ids.push_back(static_cast<TokenId>(id));
+    special_pieces.insert(vocabulary.tokens[id].piece);
+  }
+  const auto set_text = [&](TokenEntry& token, const std::string& spelling) {
+    token.text = decode_piece(decoder, spelling);
+    token.skipped = special_pieces.contains(spelling);
+  };
+  for (TokenEntry& token : vocabulary.tokens) set_text(token, token.piece);
+  for (const AddedToken& token : normalized) {
+    set_text(vocabulary.tokens[static_cast<std::size_t>(token.id)], token.content);
+  }
+  return special_ids;
+}
+
 }  // namespace
 
 TokenizerData read_tokenizer_data(std::string_view json, const std::string& name) {
   const nlohmann::json document = parse_json(json, name);
   const JsonField root(document, name);
+  WordSplitting splitting = read_pre_tokenizer(root.member("pre_tokenizer"));
+  DecoderRules decoder = read_decoder(root.member("decoder"));
+  TESSERA_REQUIRE(splitting.byte_level == decoder.byte_level, name, ": ",
+                  splitting.byte_level ? "pre_tokenizer" : "decoder", " is ByteLevel, but ",
+                  splitting.byte_level ? "decoder" : "pre_tokenizer",
+                  " is not: it must be both or neither");
   Vocabulary vocabulary;
-  Bpe bpe = read_bpe(root.member("model"), vocabulary);
+  Bpe bpe = read_bpe(root.member("model"), splitting.byte_level, vocabulary);
   std::vector<AddedToken> raw = read_added_tokens(root.member("added_tokens"), vocabulary);
-  const bool nfc = read_normalizer(root.member("normalizer"));
+  Normalizer normalizer = read_normalizer(root.member("normalizer"));
   std::vector<AddedToken> normalized;
+  Normalizer::Workspace work;
   for (AddedToken& token : raw) {
     if (!token.normalized) continue;
-    if (nfc) token.content = to_nfc(token.content);
+    token.content = normalizer.apply(token.content, work);
     normalized.push_back(token);
   }
   std::erase_if(raw, [](const AddedToken& token) { return token.normalized; });
@@ -191,20 +277,17 @@ TokenizerData read_tokenizer_data(std::string_view json, const std::string& name
   SurroundingTokens around = read_post_processor(post_processor);
   require_known(around.prefix, vocabulary, post_processor);
   require_known(around.suffix, vocabulary, post_processor);
-  check_decoder(root.member("decoder"));
 
-  std::vector<TokenId> special_ids;
-  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    if (vocabulary.tokens[id].special) special_ids.push_back(static_cast<TokenId>(id));
-  }
+  const std::vector<TokenId> special_ids = set_texts(decoder, normalized, vocabulary);
   return {std::move(vocabulary.tokens),
           std::move(vocabulary.id_of),
-          std::move(special_ids),
+          special_ids,
           AddedTokenFinder(std::move(raw)),
           AddedTokenFinder(std::move(normalized)),
-          nfc,
-          read_pre_tokenizer(root.member("pre_tokenizer")),
+          std::move(normalizer),
+          std::move(splitting.pre_tokenizer),
           std::move(bpe),
+          std::move(decoder),
           std::move(around.prefix),
           std::move(around.suffix)};
 }

@@ -9,15 +9,18 @@
 #include "common/base/types.h"
 #include "coordinator/text/added_tokens.h"
 #include "coordinator/text/bpe.h"
+#include "coordinator/text/normalizer.h"
 #include "coordinator/text/pre_tokenizer.h"
+#include "coordinator/text/token_decoder.h"
 
 namespace tessera {
 
 /// What one id stands for. An empty piece: the id is a hole.
 struct TokenEntry {
   std::string piece;  ///< As the file spells it.
-  std::string bytes;  ///< What it adds to decoded text.
+  TokenText text;     ///< What it adds to decoded text.
   bool special = false;
+  bool skipped = false;  ///< Left out of decoded text on request.
 };
 
 /// A tokenizer.json, checked and ready for use. Immutable once made.
@@ -27,9 +30,10 @@ struct TokenizerData {
   std::vector<TokenId> special_ids;   ///< Ascending.
   AddedTokenFinder raw_added;         ///< Added tokens that are looked for in the text as it came,
   AddedTokenFinder normalized_added;  ///< and those looked for after normalising.
-  bool nfc = false;                   ///< Normalise to form C.
+  Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   Bpe bpe;
+  DecoderRules decoder;
   std::vector<TokenId> prefix_ids;  ///< The post-processor's tokens before the text,
   std::vector<TokenId> suffix_ids;  ///< and after it.
 };

@@ -34,8 +34,6 @@ class Utf8Decoder {
   /// Appends U+FFFD if a sequence was left incomplete, and forgets it.
   void finish(std::string& out);
 
-  int num_pending() const noexcept { return num_pending_; }
-
  private:
   void push_byte(unsigned char byte, std::string& out);
 

@@ -75,3 +75,66 @@ def make_id_lists(count: int, vocab_size: int, seed: int) -> list[list[int]]:
         top = rng.choice([256, 256, vocab_size, vocab_size + 2])  # The first 256 are single bytes.
         lists.append([rng.randrange(top) for _ in range(rng.randint(1, 24))])
     return lists
+
+
+# What the digests are made of. tests/coordinator/text/string_generator.cpp draws the same strings from the same seeds; the
+# pools reach it as tests/golden/text/string_pools.json.
+
+POOLS = {"words": WORDS, "contractions": CONTRACTIONS, "scripts": SCRIPTS, "emoji": EMOJI, "digits": DIGITS, "code": CODE, "odd": ODD,
+         "spaces": SPACES}
+# A piece is from the first pool whose number is above a draw of 0 to 99; above all of them are special tokens, then any characters.
+LIMITS = [("words", 32), ("contractions", 38), ("scripts", 52), ("emoji", 58), ("digits", 68), ("code", 74), ("odd", 84)]
+SPECIAL_LIMIT = 93
+RANGES = [(0x20, 0x7E), (0xA0, 0x24F), (0x400, 0x6FF), (0x900, 0xDFF), (0x1E00, 0x20CF), (0x3040, 0x30FF), (0x4E00, 0x9FA5), (0xF900, 0xFAFF),
+          (0x1F300, 0x1F64F)]
+MASK = (1 << 64) - 1
+
+
+class Draw:
+    """SplitMix64 (Steele et al., 2014)."""
+
+    def __init__(self, seed: int):
+        self.state = seed & MASK
+
+    def below(self, limit: int) -> int:
+        self.state = (self.state + 0x9E3779B97F4A7C15) & MASK
+        z = self.state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+        return ((z ^ (z >> 31)) >> 33) % limit
+
+    def choice(self, pool):
+        return pool[self.below(len(pool))]
+
+
+def drawn_piece(draw: Draw, specials: list[str]) -> str:
+    kind = draw.below(100)
+    for name, limit in LIMITS:
+        if kind < limit:
+            text = draw.choice(POOLS[name])
+            if name != "words":
+                return text
+            case = draw.below(6)
+            return text.upper() if case == 0 else text[:1].upper() + text[1:] if case == 1 else text
+    if kind < SPECIAL_LIMIT:
+        special = draw.choice(specials)
+        form = draw.below(7)
+        return special[:-1] if form == 0 else special[1:] if form == 1 else special * 2 if form == 2 else special
+    return "".join(chr(low + draw.below(high - low + 1)) for low, high in (draw.choice(RANGES) for _ in range(1 + draw.below(4))))
+
+
+def drawn_text(index: int, specials: list[str]) -> str:
+    draw = Draw(index)
+    parts = []
+    for _ in range(1 + draw.below(9)):
+        repeats = 40 if draw.below(200) == 0 else 1
+        parts.append(drawn_piece(draw, specials) * repeats)
+        parts.append(draw.choice(SPACES) if draw.below(5) else "")
+    return "".join(parts)
+
+
+def drawn_ids(index: int, vocab_size: int) -> list[int]:
+    """Small ids are mostly single bytes; the two behind the vocabulary do not exist."""
+    draw = Draw(~index)
+    top = min(270, vocab_size) if draw.below(2) else vocab_size + 2
+    return [draw.below(top) for _ in range(1 + draw.below(24))]

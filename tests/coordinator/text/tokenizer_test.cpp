@@ -100,8 +100,6 @@ TEST(TokenizerTest, NamesItsTokens) {
   EXPECT_EQ(tokenizer.token_to_id("no such token"), std::nullopt);
   EXPECT_EQ(tokenizer.id_to_piece(2019), "<|MASK|>");
   EXPECT_EQ(tokenizer.id_to_piece(220), "\u0120");
-  EXPECT_EQ(tokenizer.id_to_bytes(220), " ");
-  EXPECT_EQ(tokenizer.id_to_bytes(2020), "");
   EXPECT_THAT(tokenizer.special_ids(), ::testing::ElementsAre(2014, 2015, 2016, 2019));
   EXPECT_TRUE(tokenizer.is_special(2014));
   EXPECT_FALSE(tokenizer.is_special(2017)) << "<think> is added, but not special";
