@@ -38,8 +38,8 @@ constexpr std::array<string_view, 2> kLogFormats = {"text", "json"};
 // name, section, field, programs, help, minimum, maximum, choices, what holds when unset
 const ConfigKey kKeys[] = {
     {"model", kModel, &ServerConfig::model, kS | kC | kW,
-     "Directory of the checkpoint as Hugging Face publishes it: config.json, tokenizer.json, "
-     "*.safetensors. Also the positional argument."},
+     "Directory of the checkpoint as Hugging Face publishes it: config.json, tokenizer.json "
+     "(or vocab.json and merges.txt), *.safetensors. Also the positional argument."},
     {"served_model_name",
      kModel,
      &ServerConfig::served_model_name,

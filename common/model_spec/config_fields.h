@@ -43,6 +43,9 @@ class ConfigFields {
   /// The field as it is; null when absent.
   const nlohmann::json& raw(const std::string& name) const;
 
+  /// All fields.
+  const nlohmann::json& object() const { return object_; }
+
   const std::string& file() const { return file_; }
 
  private:

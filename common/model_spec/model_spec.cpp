@@ -17,7 +17,7 @@ void require_consistent(const ConfigFields& config, const ModelSpec& spec) {
                   " must be even");
   TESSERA_REQUIRE(spec.tokenizer_size <= spec.vocab_size, config.file(),
                   ": vocab_size = ", spec.vocab_size, " is less than the ", spec.tokenizer_size,
-                  " ids of tokenizer.json");
+                  " ids of the tokenizer");
   for (const TokenId id : spec.eos_ids) {
     TESSERA_REQUIRE(id < spec.vocab_size, config.file(), ": eos_token_id ", id,
                     " is not below vocab_size = ", spec.vocab_size);

@@ -82,7 +82,7 @@ struct ModelSpec {
 
   std::optional<TrainedAttention> attention;
   bool shifted = false;             ///< The token at q is predicted by the row at q - 1.
-  std::int32_t tokenizer_size = 0;  ///< Largest id of tokenizer.json + 1; vocab_size without one.
+  std::int32_t tokenizer_size = 0;  ///< Largest token id + 1; vocab_size if no file says.
   std::optional<TokenId> mask_id;
   std::vector<TokenId> eos_ids;  ///< Ascending.
   std::optional<std::int32_t> block_size;

@@ -22,6 +22,36 @@ std::int32_t token_id(const nlohmann::json& value, const std::string& where) {
   return value.get<std::int32_t>();
 }
 
+std::int32_t largest_id(const nlohmann::json& vocab, const std::string& where) {
+  std::int32_t largest = -1;
+  for (const auto& entry : vocab.items()) {
+    largest = std::max(largest, token_id(entry.value(), where));
+  }
+  return largest;
+}
+
+// Of the ids that are keys of added_tokens_decoder.
+std::int32_t largest_decoder_id(const fs::path& model_dir) {
+  std::int32_t largest = -1;
+  const auto fields = read_if_present(model_dir / "tokenizer_config.json");
+  if (!fields) return largest;
+  for (const auto& entry : fields->raw("added_tokens_decoder").items()) {
+    const auto id = nlohmann::json::parse(entry.key(), nullptr, /*allow_exceptions=*/false);
+    largest = std::max(largest, token_id(id, fields->file() + ": added_tokens_decoder"));
+  }
+  return largest;
+}
+
+// Of the files that stand in for a tokenizer.json.
+std::optional<std::int32_t> vocabulary_size(const fs::path& model_dir) {
+  const auto fields = read_if_present(model_dir / "vocab.json");
+  if (!fields) return std::nullopt;
+  const std::int32_t largest =
+      std::max(largest_id(fields->object(), fields->file()), largest_decoder_id(model_dir));
+  TESSERA_REQUIRE(largest >= 0, fields->file(), ": holds no token");
+  return largest + 1;
+}
+
 std::optional<std::string> mask_text(const fs::path& model_dir) {
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
     const auto fields = read_if_present(model_dir / name);
@@ -61,14 +91,11 @@ std::optional<TokenId> id_in_added_tokens(const fs::path& model_dir, const std::
 
 std::optional<std::int32_t> read_tokenizer_size(const fs::path& model_dir) {
   const auto fields = read_if_present(model_dir / "tokenizer.json");
-  if (!fields) return std::nullopt;
-  std::int32_t largest = -1;
+  if (!fields) return vocabulary_size(model_dir);
   const nlohmann::json& model = fields->raw("model");
   TESSERA_REQUIRE(model.is_object() && model.contains("vocab") && model["vocab"].is_object(),
                   fields->file(), ": model.vocab is missing");
-  for (const auto& entry : model["vocab"].items()) {
-    largest = std::max(largest, token_id(entry.value(), fields->file() + ": model.vocab"));
-  }
+  std::int32_t largest = largest_id(model["vocab"], fields->file() + ": model.vocab");
   const nlohmann::json& added = fields->raw("added_tokens");
   TESSERA_REQUIRE(added.is_null() || added.is_array(), fields->file(),
                   ": added_tokens must be a list");

@@ -10,7 +10,8 @@
 
 namespace tessera {
 
-/// Largest token id of tokenizer.json + 1, added tokens included; none without that file.
+/// Largest token id of tokenizer.json + 1, added tokens included; without that file, of vocab.json
+/// and the added_tokens_decoder of tokenizer_config.json; none without either.
 std::optional<std::int32_t> read_tokenizer_size(const std::filesystem::path& model_dir);
 
 /// Id of the mask token that the tokenizer files name; none if they name none.

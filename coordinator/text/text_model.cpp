@@ -5,6 +5,7 @@
 #include "common/base/error.h"
 #include "coordinator/text/json_field.h"
 #include "coordinator/text/read_file.h"
+#include "coordinator/text/vocabulary_files.h"
 
 namespace tessera {
 namespace {
@@ -67,7 +68,7 @@ std::string TextModel::render_chat(const nlohmann::ordered_json& messages,
 
 TextModel load_text(const std::filesystem::path& model_dir,
                     const std::optional<std::filesystem::path>& chat_template_file) {
-  TextModel model{.tokenizer = Tokenizer::load(model_dir / "tokenizer.json"),
+  TextModel model{.tokenizer = load_tokenizer(model_dir),
                   .chat_template = std::nullopt,
                   .special_tokens = nlohmann::ordered_json::object(),
                   .bos_id = std::nullopt,

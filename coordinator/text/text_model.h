@@ -34,9 +34,10 @@ struct TextModel {
       const nlohmann::ordered_json& extra = nlohmann::ordered_json::object()) const;
 };
 
-/// Reads tokenizer.json (required), tokenizer_config.json and chat_template.jinja (optional) of a
-/// model folder. The template is, in this order, `chat_template_file`, chat_template.jinja, and
-/// `chat_template` of tokenizer_config.json (of several named ones, "default").
+/// Reads the tokenizer (see vocabulary_files.h) of a model folder, and tokenizer_config.json and
+/// chat_template.jinja if there are any. The template is, in this order, `chat_template_file`,
+/// chat_template.jinja, and `chat_template` of tokenizer_config.json (of several named ones,
+/// "default").
 ///
 /// @throws Error{kInvalidArgument} naming the file and the field.
 TextModel load_text(const std::filesystem::path& model_dir,

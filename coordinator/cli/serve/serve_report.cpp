@@ -95,8 +95,8 @@ std::string exit_advice(int exit_code) {
              "`tessera check-config MODEL_DIR ...` prints what holds.";
     case 65:
       return "the model could not be loaded. The directory must hold config.json, tokenizer.json "
-             "and *.safetensors as Hugging Face publishes them, of an architecture that is "
-             "supported.";
+             "(or vocab.json and merges.txt) and *.safetensors as Hugging Face publishes them, of "
+             "an architecture that is supported.";
     case 66:
       return "a device or the exchange between ranks failed. Try --backend cpu, or --communicator "
              "mpi.";

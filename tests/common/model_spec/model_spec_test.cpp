@@ -234,6 +234,15 @@ TEST_F(ModelSpecTest, TokenizerSizeIsTheLargestIdPlusOne) {
   EXPECT_THAT(error_of(config), HasSubstr("vocab_size = 11 is less than the 12 ids"));
 }
 
+TEST_F(ModelSpecTest, VocabularyFilesGiveTheTokenizerSize) {
+  write("vocab.json", {{"a", 0}, {"b", 7}});
+  EXPECT_EQ(read(sdar()).tokenizer_size, 8);
+  write("tokenizer_config.json", {{"added_tokens_decoder", {{"9", {{"content", "<x>"}}}}}});
+  EXPECT_EQ(read(sdar()).tokenizer_size, 10);
+  write("tokenizer_config.json", {{"added_tokens_decoder", {{"x", {{"content", "<x>"}}}}}});
+  EXPECT_THAT(error_of(sdar()), HasSubstr("added_tokens_decoder"));
+}
+
 TEST_F(ModelSpecTest, RopeParametersOfNewerFilesAreRead) {
   json config = sdar();
   config.erase("rope_theta");

@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 #include <vector>
 
+#include "coordinator/text/vocabulary_files.h"
 #include "tests/coordinator/text/golden_files.h"
 #include "tests/support/error_matchers.h"
 
@@ -80,6 +83,43 @@ TEST(TokenizerTest, EncodesAsTheTokenizersLibraryDoesForTheOtherModels) {
     }
     SCOPED_TRACE(model);
     expect_encodes(*tokenizer, line);
+  }
+}
+
+// A copy of the bundled model's folder without its tokenizer.json.
+class VocabularyFilesTest : public ::testing::Test {
+ protected:
+  VocabularyFilesTest()
+      : directory_(std::filesystem::path(::testing::TempDir()) /
+                   ::testing::UnitTest::GetInstance()->current_test_info()->name()) {
+    std::filesystem::remove_all(directory_);
+    std::filesystem::create_directories(directory_);
+    for (const char* name : {"vocab.json", "merges.txt", "tokenizer_config.json"}) {
+      std::filesystem::copy_file(tiny_sdar_dir() / name, directory_ / name);
+    }
+  }
+  ~VocabularyFilesTest() override { std::filesystem::remove_all(directory_); }
+
+  std::filesystem::path directory_;
+};
+
+TEST_F(VocabularyFilesTest, AreAsGoodAsATokenizerJson) {
+  const Tokenizer tokenizer = load_tokenizer(directory_);
+  for (const ordered_json& line : golden_lines("tiny_sdar_encode.jsonl")) {
+    expect_encodes(tokenizer, line);
+  }
+  EXPECT_EQ(tokenizer.vocab_size(), tiny_sdar().vocab_size());
+  EXPECT_THAT(tokenizer.special_ids(), ::testing::ElementsAreArray(tiny_sdar().special_ids()));
+}
+
+TEST_F(VocabularyFilesTest, AnUnknownTokenizerClassIsNamed) {
+  std::ofstream(directory_ / "tokenizer_config.json") << R"({"tokenizer_class": "LlamaTokenizer"})";
+  try {
+    load_tokenizer(directory_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("tokenizer_class is \"LlamaTokenizer\""));
   }
 }
 
