@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "common/base/types.h"
 
@@ -16,6 +19,30 @@ enum class RandomStream : std::uint32_t {
   kCanvas = 2,   ///< First content of a canvas position (step 0).
 };
 
+/// Counters of several independent Philox4x32-10 calls under one key, side by side: word w of call
+/// l is [w][l]. Lanes overlap in time where one call would wait for its own products.
+template <std::size_t kLanes>
+using PhiloxWords = std::array<std::array<std::uint32_t, kLanes>, 4>;
+
+/// Turns counters into random words; key = (seed mod 2^32, seed >> 32).
+template <std::size_t kLanes>
+inline void philox_rounds(std::uint64_t seed, PhiloxWords<kLanes>& c) {
+  auto k0 = static_cast<std::uint32_t>(seed);
+  auto k1 = static_cast<std::uint32_t>(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const std::uint64_t p0 = std::uint64_t{0xD2511F53} * c[0][lane];
+      const std::uint64_t p1 = std::uint64_t{0xCD9E8D57} * c[2][lane];
+      c[0][lane] = static_cast<std::uint32_t>(p1 >> 32) ^ c[1][lane] ^ k0;
+      c[2][lane] = static_cast<std::uint32_t>(p0 >> 32) ^ c[3][lane] ^ k1;
+      c[1][lane] = static_cast<std::uint32_t>(p1);
+      c[3][lane] = static_cast<std::uint32_t>(p0);
+    }
+    k0 += 0x9E3779B9U;
+    k1 += 0xBB67AE85U;
+  }
+}
+
 /// Philox4x32-10: 128 random bits as a pure function of (seed, position, step, stream, c0).
 /// Counter = (c0, position, step, stream), key = (seed mod 2^32, seed >> 32).
 ///
@@ -25,23 +52,12 @@ inline std::array<std::uint32_t, 4> philox4x32_10(std::uint64_t seed,
                                                   Position position,
                                                   std::int32_t step,
                                                   RandomStream stream) {
-  std::uint32_t c[4] = {c0, static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(step),
-                        static_cast<std::uint32_t>(stream)};
-  auto k0 = static_cast<std::uint32_t>(seed);
-  auto k1 = static_cast<std::uint32_t>(seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = std::uint64_t{0xD2511F53} * c[0];
-    const std::uint64_t p1 = std::uint64_t{0xCD9E8D57} * c[2];
-    const std::uint32_t n0 = static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k0;
-    const std::uint32_t n2 = static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k1;
-    c[1] = static_cast<std::uint32_t>(p1);
-    c[3] = static_cast<std::uint32_t>(p0);
-    c[0] = n0;
-    c[2] = n2;
-    k0 += 0x9E3779B9U;
-    k1 += 0xBB67AE85U;
-  }
-  return {c[0], c[1], c[2], c[3]};
+  PhiloxWords<1> c{{{c0},
+                    {static_cast<std::uint32_t>(position)},
+                    {static_cast<std::uint32_t>(step)},
+                    {static_cast<std::uint32_t>(stream)}}};
+  philox_rounds(seed, c);
+  return {c[0][0], c[1][0], c[2][0], c[3][0]};
 }
 
 /// Uniform in (0, 1), exact in fp32: ((word >> 9) + 0.5) 2^-23.
@@ -56,14 +72,28 @@ inline double gumbel_noise(std::uint64_t seed, Position position, std::int32_t s
   return -std::log(-std::log(uniform_of_word(words[token & 3])));
 }
 
-/// Uniform token id in [0, num_ids).
-inline TokenId uniform_token(std::uint64_t seed,
-                             Position position,
-                             std::int32_t step,
-                             RandomStream stream,
-                             std::int32_t num_ids) {
-  const std::uint64_t word = philox4x32_10(seed, 0, position, step, stream)[0];
-  return static_cast<TokenId>((word * static_cast<std::uint64_t>(num_ids)) >> 32);
+/// Uniform token ids in [0, num_ids) for the positions from `first` on.
+inline void uniform_tokens(std::uint64_t seed,
+                           Position first,
+                           std::int32_t step,
+                           RandomStream stream,
+                           std::int32_t num_ids,
+                           std::span<TokenId> tokens) {
+  constexpr std::size_t kLanes = 8;
+  for (std::size_t begin = 0; begin < tokens.size(); begin += kLanes) {
+    PhiloxWords<kLanes> c{};
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      c[1][lane] = static_cast<std::uint32_t>(first) + static_cast<std::uint32_t>(begin + lane);
+      c[2][lane] = static_cast<std::uint32_t>(step);
+      c[3][lane] = static_cast<std::uint32_t>(stream);
+    }
+    philox_rounds(seed, c);
+    const std::size_t count = std::min(kLanes, tokens.size() - begin);
+    for (std::size_t lane = 0; lane < count; ++lane) {
+      const std::uint64_t scaled = c[0][lane] * static_cast<std::uint64_t>(num_ids);
+      tokens[begin + lane] = static_cast<TokenId>(scaled >> 32);
+    }
+  }
 }
 
 /// The finaliser of splitmix64, a bijection on 64-bit words. Seed of choice i of a request with

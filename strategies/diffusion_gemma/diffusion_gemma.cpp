@@ -1,7 +1,9 @@
 #include "strategies/diffusion_gemma/diffusion_gemma.h"
 
 #include <algorithm>
+#include <bit>
 #include <functional>
+#include <numeric>
 #include <utility>
 
 #include "common/base/error.h"
@@ -10,6 +12,16 @@
 #include "strategies/templates/sequence_rules.h"
 
 namespace tessera {
+namespace {
+
+// Unsigned integers that compare as the numbers do; the two zeros are one.
+std::uint32_t ordered_bits(float value) {
+  constexpr std::uint32_t kSign = 0x80000000U;
+  const auto bits = std::bit_cast<std::uint32_t>(value + 0.0F);
+  return (bits & kSign) != 0 ? ~bits : bits | kSign;
+}
+
+}  // namespace
 
 /// The canvas in progress. Before the first one, and while a final one is encoded, there is none.
 struct DiffusionGemma::Canvas {
@@ -63,11 +75,8 @@ void DiffusionGemma::open_canvas(Sequence& sequence) const {
   Canvas canvas;
   canvas.is_open = true;
   canvas.tokens.resize(static_cast<std::size_t>(canvas_len_));
-  for (std::int32_t i = 0; i < canvas_len_; ++i) {
-    canvas.tokens[static_cast<std::size_t>(i)] =
-        uniform_token(sequence.sampling.seed, sequence.buffer_start + i, /*step=*/0,
-                      RandomStream::kCanvas, tokenizer_size_);
-  }
+  uniform_tokens(sequence.sampling.seed, sequence.buffer_start, /*step=*/0, RandomStream::kCanvas,
+                 tokenizer_size_, canvas.tokens);
   sequence.extra = std::move(canvas);
 }
 
@@ -98,14 +107,15 @@ Span DiffusionGemma::plan(const Sequence& sequence) const {
   span.cache_len = sequence.buffer_start;
   span.mask = MaskKind::kFull;
   span.mask_block = canvas_len_;
-  Measure measure = greedy_at(span.first, span.first, canvas.step);
-  measure.kind = MeasureKind::kCanvas;
-  measure.temperature = static_cast<float>(temperature(canvas.step));
-  measure.seed = sequence.sampling.seed;
-  span.measures.assign(canvas.tokens.size(), measure);
-  for (std::int32_t i = 0; i < canvas_len_; ++i) {
-    Measure& own = span.measures[static_cast<std::size_t>(i)];
-    own.row = own.position = span.first + i;
+  const auto now = static_cast<float>(temperature(canvas.step));
+  span.measures.resize(canvas.tokens.size());
+  for (std::size_t i = 0; i < span.measures.size(); ++i) {
+    Measure& measure = span.measures[i];
+    measure.kind = MeasureKind::kCanvas;
+    measure.row = measure.position = span.first + static_cast<Position>(i);
+    measure.denoising_step = canvas.step;
+    measure.temperature = now;
+    measure.seed = sequence.sampling.seed;
   }
   return span;
 }
@@ -146,16 +156,11 @@ void DiffusionGemma::denoise(Sequence& sequence,
     sequence.extra = Canvas{};
     return;
   }
-  const std::vector<bool> is_accepted = accepted(counted);
-  for (std::size_t i = 0; i < measured.size(); ++i) {
-    const Measurement& m = measured[i];
-    if (i < is_accepted.size() && is_accepted[i]) {
-      canvas.tokens[i] = m.token;
-      outcome.writes.push_back({m.position, m.token, m.entropy});
-    } else {
-      canvas.tokens[i] = uniform_token(sequence.sampling.seed, m.position, canvas.step,
-                                       RandomStream::kRenoise, tokenizer_size_);
-    }
+  uniform_tokens(sequence.sampling.seed, sequence.buffer_start, canvas.step, RandomStream::kRenoise,
+                 tokenizer_size_, canvas.tokens);
+  for (const std::size_t i : accepted(counted)) {
+    canvas.tokens[i] = measured[i].token;
+    outcome.writes.push_back({measured[i].position, measured[i].token, measured[i].entropy});
   }
   std::vector<TokenId> greedy;
   greedy.reserve(counted.size());
@@ -188,23 +193,28 @@ bool DiffusionGemma::is_converged(const Canvas& canvas,
 }
 
 // In ascending entropy, the leftmost first among equals, while the entropies before sum to at most
-// the bound; a negative bound accepts all.
-std::vector<bool> DiffusionGemma::accepted(std::span<const Measurement> counted) const {
-  std::vector<bool> is_accepted(counted.size(), entropy_bound_ < 0.0);
-  if (entropy_bound_ < 0.0) return is_accepted;
-  // A heap: few positions are accepted in most steps, and only they need an order.
-  using Candidate = std::pair<float, std::size_t>;  // entropy, index: the least one is next
-  std::vector<Candidate> left;
-  left.reserve(counted.size());
-  for (std::size_t i = 0; i < counted.size(); ++i) left.emplace_back(counted[i].entropy, i);
-  std::make_heap(left.begin(), left.end(), std::greater<>());
-  for (double sum = 0.0; !left.empty() && sum <= entropy_bound_; left.pop_back()) {
-    std::pop_heap(left.begin(), left.end(), std::greater<>());
-    const auto& [entropy, i] = left.back();
-    is_accepted[i] = true;
-    sum += static_cast<double>(entropy);
+// the bound; a negative bound accepts all. A heap, because in most steps few are accepted, of keys
+// that order like (entropy, index).
+std::vector<std::size_t> DiffusionGemma::accepted(std::span<const Measurement> counted) const {
+  std::vector<std::size_t> indices;
+  if (entropy_bound_ < 0.0) {
+    indices.resize(counted.size());
+    std::iota(indices.begin(), indices.end(), std::size_t{0});
+    return indices;
   }
-  return is_accepted;
+  std::vector<std::uint64_t> keys(counted.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    keys[i] = std::uint64_t{ordered_bits(counted[i].entropy)} << 32 | i;
+  }
+  std::make_heap(keys.begin(), keys.end(), std::greater<>());
+  for (double sum = 0.0; !keys.empty() && sum <= entropy_bound_; keys.pop_back()) {
+    std::pop_heap(keys.begin(), keys.end(), std::greater<>());
+    const std::size_t i = keys.back() & 0xFFFFFFFFU;
+    indices.push_back(i);
+    sum += static_cast<double>(counted[i].entropy);
+  }
+  std::sort(indices.begin(), indices.end());
+  return indices;
 }
 
 // What conditions a canvas is lost with its worker: the canvas begins again, and as everything in

@@ -53,7 +53,7 @@ class DiffusionGemma final : public Strategy {
                std::span<const Measurement> measured,
                StepOutcome& outcome) const;
   bool is_converged(const Canvas& canvas, std::span<const Measurement> counted) const;
-  std::vector<bool> accepted(std::span<const Measurement> counted) const;
+  std::vector<std::size_t> accepted(std::span<const Measurement> counted) const;
 
   StrategyTraits traits_;
   DiffusionGemmaParity parity_;

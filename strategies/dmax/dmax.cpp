@@ -25,13 +25,12 @@ Dmax::Dmax(const ModelFacts& facts, const StrategyOptions& options, const DmaxPa
 
 Span Dmax::plan(const Sequence& sequence) const {
   Span span = buffer().plan_rows(sequence);
+  const std::int32_t num_alternatives = num_merge_alternatives(merge_);
   span.measures.reserve(static_cast<std::size_t>(traits().max_buffer_rows));
   for (const Block& block : sequence.blocks) {
     if (block.phase != BlockPhase::kActive) continue;
     for (Position q = block.editable.begin; q < block.editable.end; ++q) {
-      Measure measure = choice_at(sequence, q, q, block.denoising_steps);
-      measure.num_alternatives = num_merge_alternatives(merge_);
-      span.measures.push_back(measure);
+      add_choice(sequence, q, q, block.denoising_steps, span).num_alternatives = num_alternatives;
     }
   }
   return span;

@@ -30,12 +30,11 @@ Span Edit::plan(const Sequence& sequence) const {
   for (const Block& block : sequence.blocks) {
     if (block.phase != BlockPhase::kActive) continue;
     for (Position q = block.editable.begin; q < block.editable.end; ++q) {
-      Measure measure = choice_at(sequence, q, q, block.denoising_steps);
+      Measure& measure = add_choice(sequence, q, q, block.denoising_steps, span);
       if (penalty_ > 0.0F && q > block.positions.begin) {
         measure.penalised_id = sequence.tokens[static_cast<std::size_t>(q - 1)];
         measure.penalty = penalty_;
       }
-      span.measures.push_back(measure);
     }
   }
   return span;

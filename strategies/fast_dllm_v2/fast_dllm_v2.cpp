@@ -62,12 +62,12 @@ Span FastDllmV2::plan(const Sequence& sequence) const {
   switch (cache_.pass(sequence)) {
     case DualCachePass::kPrompt:
       if (seeds_first_buffer_ && sequence.prompt_len == span.end()) {
-        span.measures.push_back(greedy_at(span.end() - 1, span.end(), /*step=*/0));
+        add_greedy(span.end() - 1, span.end(), /*step=*/0, span);
       }
       break;
     case DualCachePass::kFinalCommit:
       if (span.end() < sequence.limit) {
-        span.measures.push_back(greedy_at(span.end() - 1, span.end(), /*step=*/0));
+        add_greedy(span.end() - 1, span.end(), /*step=*/0, span);
       }
       break;
     case DualCachePass::kFullBuffer:
@@ -82,8 +82,7 @@ void FastDllmV2::measure_current(const Sequence& sequence, Span& span) const {
   const Position shift = cache_.buffer().rules().shifted ? 1 : 0;
   for (Position q = block.editable.begin; q < block.editable.end; ++q) {
     if (!cache_.buffer().is_masked(sequence, q)) continue;
-    span.measures.push_back(
-        choice_at(sequence, std::max(q - shift, span.first), q, block.denoising_steps));
+    add_choice(sequence, std::max(q - shift, span.first), q, block.denoising_steps, span);
   }
 }
 

@@ -129,7 +129,7 @@ void BlockBuffer::measure_leaving_row(const Sequence& sequence, Span& span) cons
   if (!rules_.shifted || span.stores.empty()) return;
   const Position next = span.stores.back().end;
   if (next < end_of_tokens(sequence) || next >= sequence.limit) return;
-  span.measures.push_back(choice_at(sequence, next - 1, next, /*step=*/0));
+  add_choice(sequence, next - 1, next, /*step=*/0, span);
 }
 
 void BlockBuffer::carry(Sequence& sequence,

@@ -58,8 +58,9 @@ Sequence new_sequence(std::vector<TokenId> prompt,
   return sequence;
 }
 
-Measure choice_at(const Sequence& sequence, Position row, Position position, std::int32_t step) {
-  Measure measure = greedy_at(row, position, step);
+Measure& add_choice(
+    const Sequence& sequence, Position row, Position position, std::int32_t step, Span& span) {
+  Measure& measure = add_greedy(row, position, step, span);
   if (sequence.sampling.temperature > 0.0F) {
     measure.kind = MeasureKind::kSampled;
     measure.temperature = sequence.sampling.temperature;
@@ -70,8 +71,8 @@ Measure choice_at(const Sequence& sequence, Position row, Position position, std
   return measure;
 }
 
-Measure greedy_at(Position row, Position position, std::int32_t step) {
-  Measure measure;
+Measure& add_greedy(Position row, Position position, std::int32_t step, Span& span) {
+  Measure& measure = span.measures.emplace_back();
   measure.row = row;
   measure.position = position;
   measure.denoising_step = step;

@@ -14,12 +14,14 @@ Sequence new_sequence(std::vector<TokenId> prompt,
                       const SamplingParams& sampling,
                       const SequenceLimits& limits);
 
-/// How the token at `position` is chosen from logits row `row`: greedy at temperature 0, else
-/// sampled with the sequence's parameters.
-Measure choice_at(const Sequence& sequence, Position row, Position position, std::int32_t step);
+/// Measures the token at `position` from logits row `row`: greedy at temperature 0, else sampled
+/// with the sequence's parameters. Made in place: a Measure is large, and steps have hundreds.
+/// @return The last of span.measures.
+Measure& add_choice(
+    const Sequence& sequence, Position row, Position position, std::int32_t step, Span& span);
 
-/// Greedy choice whatever the temperature.
-Measure greedy_at(Position row, Position position, std::int32_t step);
+/// The same, greedy whatever the temperature.
+Measure& add_greedy(Position row, Position position, std::int32_t step, Span& span);
 
 /// What a strategy keeps in Sequence::extra; const for a const sequence.
 template <typename State, typename S>

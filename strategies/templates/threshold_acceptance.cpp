@@ -33,7 +33,7 @@ Span ThresholdAcceptance::plan(const Sequence& sequence) const {
     if (block.num_masked == 0) continue;
     for (Position q = block.editable.begin; q < block.editable.end; ++q) {
       if (q - shift < span.first || !buffer_.is_masked(sequence, q)) continue;
-      span.measures.push_back(choice_at(sequence, q - shift, q, block.denoising_steps));
+      add_choice(sequence, q - shift, q, block.denoising_steps, span);
     }
   }
   buffer_.measure_leaving_row(sequence, span);

@@ -52,10 +52,15 @@ TEST(VectorsTest, GumbelNoiseIsAFunctionOfTheTokenId) {
 
 TEST(VectorsTest, UniformTokensMatch) {
   for (const Json& known : vectors().at("uniform_token")) {
-    EXPECT_EQ(uniform_token(known.at("seed"), known.at("position"), known.at("step"),
-                            static_cast<RandomStream>(known.at("stream").get<std::uint32_t>()),
-                            known.at("count")),
-              known.at("token"));
+    // At every place of a run that begins further left.
+    for (std::size_t place = 0; place < 20; ++place) {
+      std::vector<TokenId> tokens(20);
+      const auto first = known.at("position").get<Position>() - static_cast<Position>(place);
+      uniform_tokens(known.at("seed"), first, known.at("step"),
+                     static_cast<RandomStream>(known.at("stream").get<std::uint32_t>()),
+                     known.at("count"), tokens);
+      ASSERT_EQ(tokens[place], known.at("token")) << place;
+    }
   }
 }
 
