@@ -9,7 +9,8 @@ than --tolerance points off the oracle's.
     python3 benchmarks/accuracy/accuracy.py --tessera ... --concurrency 1,16 sdar -- --tp 2
 
 The oracle stops at <|endoftext|> alone, a server at every id of generation_config.json, which for
-tiny-sdar is one token earlier: one token less per answer, and some forwards.
+most checkpoints is one token earlier: one token less per answer, and some forwards. Levels after the
+first find pages of their prompts cached, which saves forwards, too.
 
 The checkpoints, the oracle's figures and the goldens are looked for in $TESSERA_MODELS_DIR and
 $TESSERA_GOLDENS_DIR, else in deploy/models and tests/golden. Exits with 77 (a skipped test) if the
