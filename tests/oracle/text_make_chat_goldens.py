@@ -9,6 +9,7 @@ import pathlib
 import sys
 
 import jinja2
+import text_chat_forms
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -121,16 +122,21 @@ def main(out, model_dirs):
     for text in expressions():
         cases.append(("{{ " + text + " }}", CONTEXT))
     cases += [(text, CONTEXT) for text in STATEMENTS]
-    for directory in model_dirs:
-        path = pathlib.Path(directory) / "chat_template.jinja"
-        template = path.read_text(encoding="utf-8")
-        for messages in CONVERSATIONS:
-            for extra in EXTRAS:
+    published = [(pathlib.Path(directory) / "chat_template.jinja").read_text(encoding="utf-8") for directory in model_dirs]
+    extras = [*EXTRAS, {"tools": text_chat_forms.TOOLS, "enable_thinking": True}]
+    for template in dict.fromkeys(published + text_chat_forms.FORMS):
+        for messages in CONVERSATIONS + text_chat_forms.CONVERSATIONS:
+            for extra in extras:
                 cases.append((template, {**TOKENS, **extra, "messages": messages}))
     templates = sorted({template for template, _ in cases})
-    entries = [{"template": templates.index(t), "context": c if c is not CONTEXT else None, "expected": render(t, c)} for t, c in cases]
-    document = {"shared_context": CONTEXT, "templates": templates, "cases": entries}
-    pathlib.Path(out).write_text(json.dumps(document, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    contexts = []
+    for _, context in cases:
+        if context not in contexts:
+            contexts.append(context)
+    entries = [{"template": templates.index(t), "context": contexts.index(c), "expected": render(t, c)} for t, c in cases]
+    lines = [json.dumps(part, ensure_ascii=False) for part in (contexts, templates, entries)]
+    document = '{"contexts":\n%s,\n"templates":\n%s,\n"cases":\n%s}\n' % tuple(line.replace(', {"template"', ',\n{"template"') for line in lines)
+    pathlib.Path(out).write_text(document, encoding="utf-8")
     print(len(entries), "cases,", sum(e["expected"] is None for e in entries), "refused")
 
 

@@ -31,12 +31,12 @@ std::optional<std::string> rendered(const std::string& source, const Json& conte
   }
 }
 
-// jinja2's own results, for one construct each and for the templates of published families.
+// jinja2's own results, for one construct each, for the templates of the trained models, and for
+// templates in the published forms of the families.
 TEST(ChatTemplateTest, RendersAsJinja2Does) {
   for (const Json& golden : goldens().at("cases")) {
     const std::string source = goldens().at("templates").at(golden.at("template").get<int>());
-    const Json& own = golden.at("context");
-    const Json& context = own.is_null() ? goldens().at("shared_context") : own;
+    const Json& context = goldens().at("contexts").at(golden.at("context").get<int>());
     const auto got = rendered(source, context);
     const Json& expected = golden.at("expected");
     SCOPED_TRACE(source.substr(0, 200));
@@ -80,7 +80,7 @@ TEST(ChatTemplateTest, HostileTemplatesEndInAnError) {
 TEST(ChatTemplateTest, DamagedTemplatesAreRefusedOrRendered) {
   std::mt19937 rng(/*seed=*/11);
   const Json& templates = goldens().at("templates");
-  const Json& context = goldens().at("cases").back().at("context");
+  const Json& context = goldens().at("contexts").back();
   for (int i = 0; i < 1500; ++i) {
     std::string source = templates.at(rng() % templates.size());
     for (std::uint32_t flip = rng() % 4; flip > 0 && !source.empty(); --flip) {
