@@ -103,28 +103,27 @@ struct Avx512 {
     for (std::int32_t key = group * kGroupKeys; key < end; key += 2) {
       const auto i = static_cast<std::size_t>(key);
       std::uint16_t* const row = out + key * stride;
-      for (std::int32_t d = 0; d < head_dim; d += 32) {
-        interleave(tile.v[i] + d, tile.v[i + 1] + d, head_dim - d, stride - d, row + 2 * d);
+      std::int32_t d = 0;
+      for (; d + 32 <= head_dim; d += 32) {
+        interleave(_mm512_loadu_si512(tile.v[i] + d), _mm512_loadu_si512(tile.v[i + 1] + d),
+                   /*stores_both=*/true, row + 2 * d);
       }
+      if (d == head_dim) continue;
+      const auto mask = static_cast<__mmask32>((1U << (head_dim - d)) - 1U);
+      interleave(_mm512_maskz_loadu_epi16(mask, tile.v[i] + d),
+                 _mm512_maskz_loadu_epi16(mask, tile.v[i + 1] + d), stride - d > 16, row + 2 * d);
     }
   }
 
-  // out = a0 b0 a1 b1 ..., up to 32 dimensions; zeros beyond head_dim, up to the stride.
-  static void interleave(const std::uint16_t* a,
-                         const std::uint16_t* b,
-                         std::int32_t dims,
-                         std::int64_t stride,
-                         std::uint16_t* out) {
+  // out = even0 odd0 even1 odd1 ..., of 16 or 32 dimensions.
+  static void interleave(__m512i even, __m512i odd, bool stores_both, std::uint16_t* out) {
     alignas(64) static constexpr std::uint16_t kLow[32] = {
         0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
         8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
     const __m512i low = _mm512_load_si512(kLow);
     const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
-    const __mmask32 mask = dims >= 32 ? ~0U : (1U << dims) - 1U;
-    const __m512i even = _mm512_maskz_loadu_epi16(mask, a);
-    const __m512i odd = _mm512_maskz_loadu_epi16(mask, b);
     _mm512_store_si512(out, _mm512_permutex2var_epi16(even, low, odd));
-    if (stride > 16) _mm512_store_si512(out + 32, _mm512_permutex2var_epi16(even, high, odd));
+    if (stores_both) _mm512_store_si512(out + 32, _mm512_permutex2var_epi16(even, high, odd));
   }
 
   static void score(std::int32_t count,
