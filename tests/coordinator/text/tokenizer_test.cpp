@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "coordinator/text/incremental_detokenizer.h"
 #include "coordinator/text/vocabulary_files.h"
 #include "tests/coordinator/text/golden_files.h"
 #include "tests/support/error_matchers.h"
@@ -170,11 +171,19 @@ TEST(TokenizerTest, ManyThreadsGetTheSameTokens) {
 // A megabyte that the pre-tokenizer leaves in one word, or that makes a regex backtrack.
 TEST(TokenizerTest, HostileTextCostsLittleMoreThanItsLength) {
   constexpr std::size_t kBytes = 1 << 20;
-  for (const std::string unit :
-       {"a", " ", "=", "\n", " \n", "ab", "<|im_end|", "\u4f60", "\u0301"}) {
-    std::string text;
-    while (text.size() < kBytes) text += unit;
-    EXPECT_FALSE(tiny_sdar().encode(text + "x").empty());
+  const std::filesystem::path goldens = TESSERA_SOURCE_DIR "/tests/golden/text/tokenizers";
+  const Tokenizer tokenizers[] = {tiny_sdar(), Tokenizer::load(goldens / "gemma.json"),
+                                  Tokenizer::load(goldens / "some_bytes.json")};
+  for (const Tokenizer& tokenizer : tokenizers) {
+    for (const std::string unit :
+         {"a", " ", "=", "\n", " \n", "ab", "<|im_end|", "\u4f60", "\u0301", "\u2581", "\u0414"}) {
+      std::string text;
+      while (text.size() < kBytes) text += unit;
+      const auto ids = tokenizer.encode(text + "x");
+      EXPECT_FALSE(ids.empty());
+      IncrementalDetokenizer detokenizer(tokenizer);
+      EXPECT_EQ(detokenizer.push(ids) + detokenizer.finish(), tokenizer.decode(ids));
+    }
   }
 }
 
