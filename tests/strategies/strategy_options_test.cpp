@@ -116,6 +116,12 @@ TEST(StrategyRegistryTest, AModelThatAStrategyCannotDecodeIsRefused) {
   EXPECT_ERROR(create_strategy("diffusion_gemma", facts, {}), kInvalidArgument);
 }
 
+TEST(StrategyRegistryTest, OptionsThatContradictEachOtherAreRefused) {
+  EXPECT_NE(message_of({{"t_min", 0.8}, {"t_max", 0.4}}, "diffusion_gemma")
+                .find("t_min is 0.8; it must be at most t_max, which is 0.4"),
+            std::string::npos);
+}
+
 // The first strategy of the registry that accepts a model is what its requests get by default.
 TEST(StrategyRegistryTest, AModelIsDecodedAsItWasTrained) {
   const auto first_for = [](TrainedAttention attention) {

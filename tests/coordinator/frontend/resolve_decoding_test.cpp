@@ -97,6 +97,16 @@ TEST(ResolveDecodingTest, ABufferBeyondTheRowsOfAStepIsRefused) {
   EXPECT_NE(error.message.find("68 rows"), std::string::npos) << error.message;
 }
 
+TEST(ResolveDecodingTest, AStrategyTheModelWasNotMadeForIsRefusedWithThoseThatFit) {
+  ServedModel model = tiny_model();
+  model.facts.attention = TrainedAttention::kBlockCausal;
+  const auto refusal = resolve_decoding({.strategy = "d2f", .options = {}}, model);
+  const auto& error = std::get<ApiError>(refusal);
+  EXPECT_EQ(error.status, 400);
+  EXPECT_EQ(error.param, "decoding.strategy");
+  EXPECT_NE(error.message.find("these can: multi_bd"), std::string::npos) << error.message;
+}
+
 TEST(ResolveDecodingTest, WhatIsWrongIsNamed) {
   EXPECT_EQ(refused({.strategy = "nonsense", .options = {}}).param, "decoding.strategy");
   EXPECT_EQ(refused({.strategy = {}, .options = {{"blok_size", std::int64_t{4}}}}).param,
