@@ -64,14 +64,40 @@ std::byte* aligned(std::span<std::byte> workspace) {
   return workspace.data() + (kAlignment - address % kAlignment) % kAlignment;
 }
 
-/// Keeps a piece of work back until the next one is known, whose weights it fetches meanwhile.
+/// What a row block fetches while it is multiplied: its part of the weights that come next. A
+/// single block leaves its own stream to the processor, which is faster, and fetches the head of
+/// the next.
+struct Fetch {
+  const std::byte* from = nullptr;
+  std::int64_t pairs_per_fetch = 1;  ///< 256 bytes each time
+
+  Fetch(const std::byte* own,
+        const std::byte* next,
+        std::int64_t num_pairs,
+        std::int64_t block,
+        std::int64_t num_blocks) {
+    constexpr std::int64_t kHeadFetches = 16;
+    if (next == nullptr) {
+      from = own;  // nothing but what is read anyway
+      pairs_per_fetch = std::max<std::int64_t>(1, num_pairs);
+    } else if (num_blocks == 1) {
+      from = next;
+      pairs_per_fetch = std::max<std::int64_t>(1, num_pairs / kHeadFetches);
+    } else {
+      from = next + num_pairs * block / num_blocks * kPairBytes;
+      pairs_per_fetch = num_blocks;
+    }
+  }
+};
+
+/// Keeps a piece of work back until the next one is known, parts of which it fetches meanwhile.
 template <typename Piece, typename Run>
 class Lookahead {
  public:
   explicit Lookahead(const Run& run) : run_(run) {}
 
   void push(const Piece& piece) {
-    if (held_) run_(*held_, piece.weights);
+    if (held_) run_(*held_, &piece);
     held_ = piece;
   }
   void flush() {
@@ -86,65 +112,22 @@ class Lookahead {
 
 }  // namespace
 
-/// Up to kMaxPieceRows rows times a run of the weights of one panel.
+/// Up to kMaxPieceRows slots of one expert and the panel that they are multiplied with.
 struct CpuExperts::Piece {
-  const std::byte* inputs = nullptr;  ///< bf16, first pair of the run
+  const std::byte* inputs = nullptr;  ///< bf16
   std::int64_t input_bytes = 0;       ///< From row to row.
   std::int64_t first_slot = 0;        ///< Of the rows.
   std::int64_t num_rows = 0;
   const std::byte* weights = nullptr;
   std::int64_t num_pairs = 0;
 
-  /// Row blocks go along the run together, in steps that stay in the caches (tile_walk.h), each
-  /// fetching a part of the next step or of what comes next.
-  template <typename Place>
-  void multiply(const CpuKernels& kernels, const std::byte* next, const Place& place) const {
-    TileState states[kMaxBlocks];
-    const std::int64_t num_blocks = round_up(num_rows, kTileRows) / kTileRows;
-    const std::int64_t step_pairs = num_blocks <= 8 ? 256 : 512;
-    const std::int64_t num_steps =
-        num_blocks == 1 || num_pairs == 0 ? 1 : round_up(num_pairs, step_pairs) / step_pairs;
-    for (std::int64_t step = 0; step < num_steps; ++step) {
-      const std::int64_t pair = num_pairs * step / num_steps;
-      for (std::int64_t block = 0; block < num_blocks; ++block) {
-        const std::int64_t row = num_rows * block / num_blocks;
-        TileArgs args;
-        args.a = inputs + row * input_bytes + pair * 4;
-        args.a_stride_bytes = input_bytes;
-        args.rows = num_rows * (block + 1) / num_blocks - row;
-        args.weights = weights + pair * kPairBytes;
-        args.num_pairs = num_pairs * (step + 1) / num_steps - pair;
-        args.begins_leaf = step == 0;
-        args.ends_leaf = args.ends_product = step + 1 == num_steps;
-        args.state = &states[block];
-        args.width = kPanelWidth;
-        const std::byte* after =
-            args.ends_product ? next : args.weights + args.num_pairs * kPairBytes;
-        set_fetch(after, block, num_blocks, args);
-        place(row, args);
-        kernels.product_tile(args);
-      }
-    }
-  }
-
-  // A single block leaves its own stream to the processor and fetches the head of the next.
-  static void set_fetch(const std::byte* after,
-                        std::int64_t block,
-                        std::int64_t num_blocks,
-                        TileArgs& args) {
-    constexpr std::int64_t kHeadFetches = 16;  // of 256 bytes
-    if (after == nullptr) {
-      args.fetch = args.weights;
-      args.pairs_per_fetch = std::max<std::int64_t>(1, args.num_pairs);
-    } else if (num_blocks == 1) {
-      args.fetch = after;
-      args.pairs_per_fetch = std::max<std::int64_t>(1, args.num_pairs / kHeadFetches);
-    } else {
-      args.fetch = after + args.num_pairs * block / num_blocks * kPairBytes;
-      args.pairs_per_fetch = num_blocks;
-    }
-  }
+  std::int64_t num_blocks() const { return round_up(num_rows, kTileRows) / kTileRows; }
+  std::int64_t first_row(std::int64_t block) const { return num_rows * block / num_blocks(); }
 };
+
+const std::byte* CpuExperts::weights_of(const Piece* piece) {
+  return piece == nullptr ? nullptr : piece->weights;
+}
 
 struct CpuExperts::InPiece : Piece {
   std::int64_t first_column = 0;  ///< Of the products.
@@ -152,7 +135,18 @@ struct CpuExperts::InPiece : Piece {
 };
 
 struct CpuExperts::OutPiece : Piece {
-  float* sums = nullptr;  ///< Of row 0, this leaf.
+  std::int32_t num_leaves = 0;  ///< Of num_pairs each.
+  float* sums = nullptr;        ///< Of row 0, the first leaf.
+
+  /// Part `part` of `parts` of the inputs, which wait in a farther cache, on their way to L2.
+  void fetch_inputs(std::int64_t part, std::int64_t parts) const {
+    for (std::int64_t row = num_rows * part / parts; row < num_rows * (part + 1) / parts; ++row) {
+      const std::byte* input = inputs + row * input_bytes;
+      for (std::int64_t i = 0; i < num_pairs * num_leaves * 4; i += 64) {
+        __builtin_prefetch(input + i, /*write=*/0, /*locality=*/2);
+      }
+    }
+  }
 };
 
 CpuExperts::CpuExperts(const CpuKernels& kernels, ThreadTeam& team, const MoeArgs& args)
@@ -285,7 +279,7 @@ void CpuExperts::gather_rows(std::int64_t begin, std::int64_t end) {
 }
 
 void CpuExperts::multiply_in() {
-  const auto run = [&](const InPiece& piece, const std::byte* next) { run_piece(piece, next); };
+  const auto run = [&](const InPiece& piece, const InPiece* next) { run_piece(piece, next); };
   Lookahead<InPiece, decltype(run)> pieces(run);
   const std::int64_t num_units = first_units_[num_groups()];
   std::int64_t group_index = 0;
@@ -323,12 +317,38 @@ CpuExperts::InPiece CpuExperts::in_piece(std::int64_t unit, std::int64_t& group_
   return piece;
 }
 
-void CpuExperts::run_piece(const InPiece& piece, const std::byte* next) const {
+// Row blocks go along K together, in steps of weights that stay in the caches (tile_walk.h).
+void CpuExperts::run_piece(const InPiece& piece, const InPiece* next) const {
   alignas(64) float gate_up[kMaxPieceRows * kPanelWidth];
-  piece.multiply(kernels_, next, [&](std::int64_t row, TileArgs& args) {
-    args.c = gate_up + row * kPanelWidth;
-    args.c_stride = kPanelWidth;
-  });
+  TileState states[kMaxBlocks];
+  const std::int64_t num_blocks = piece.num_blocks();
+  const std::int64_t step_pairs = num_blocks <= 8 ? 256 : 512;
+  const std::int64_t num_steps =
+      num_blocks == 1 ? 1 : round_up(piece.num_pairs, step_pairs) / step_pairs;
+  for (std::int64_t step = 0; step < num_steps; ++step) {
+    const std::int64_t pair = piece.num_pairs * step / num_steps;
+    for (std::int64_t block = 0; block < num_blocks; ++block) {
+      const std::int64_t row = piece.first_row(block);
+      TileArgs args;
+      args.a = piece.inputs + row * piece.input_bytes + pair * 4;
+      args.a_stride_bytes = piece.input_bytes;
+      args.rows = piece.first_row(block + 1) - row;
+      args.weights = piece.weights + pair * kPairBytes;
+      args.num_pairs = piece.num_pairs * (step + 1) / num_steps - pair;
+      args.begins_leaf = step == 0;
+      args.ends_leaf = args.ends_product = step + 1 == num_steps;
+      args.state = &states[block];
+      args.c = gate_up + row * kPanelWidth;
+      args.c_stride = kPanelWidth;
+      args.width = kPanelWidth;
+      const std::byte* after =
+          args.ends_product ? weights_of(next) : args.weights + args.num_pairs * kPairBytes;
+      const Fetch fetch(args.weights, after, args.num_pairs, block, num_blocks);
+      args.fetch = fetch.from;
+      args.pairs_per_fetch = fetch.pairs_per_fetch;
+      kernels_.product_tile(args);
+    }
+  }
   const auto gated = args_.activation == Activation::kSilu ? kernels_.silu_mul : kernels_.gelu_mul;
   for (std::int64_t row = 0; row < piece.num_rows; ++row) {
     const float* gate = gate_up + row * kPanelWidth;
@@ -353,45 +373,60 @@ void CpuExperts::multiply_out(std::int32_t part) {
   }
 }
 
-// Leaves [first_leaf, first_leaf + leaves_per_share_) of all rows.
+// Adds to leaves [first_leaf, first_leaf + leaves_per_share_) of all rows.
 void CpuExperts::add_groups(std::int64_t panel, std::int32_t first_leaf, float* sums) const {
-  const auto run = [&](const OutPiece& piece, const std::byte* next) { run_piece(piece, next); };
+  const auto run = [&](const OutPiece& piece, const OutPiece* next) { run_piece(piece, next); };
   Lookahead<OutPiece, decltype(run)> pieces(run);
+  const std::int32_t last_leaf = first_leaf + leaves_per_share_;
   for (std::int64_t i = 0; i < num_groups(); ++i) {
     const Group g = group(i);
-    const std::int32_t num_leaves = g.down->shape().k_leaves;
-    const std::int64_t leaf_pairs = g.width() / num_leaves / 2;
+    const std::int32_t begin = std::max(first_leaf, g.first_leaf);
+    const std::int32_t end = std::min(last_leaf, g.first_leaf + g.down->shape().k_leaves);
+    if (begin >= end) continue;
+    OutPiece piece;
+    piece.num_leaves = end - begin;
+    piece.num_pairs = g.width() / g.down->shape().k_leaves / 2;
+    piece.input_bytes = widest_ * 2;
+    const std::int64_t first_pair = (begin - g.first_leaf) * piece.num_pairs;
+    piece.weights = g.out_panel(panel) + first_pair * kPairBytes;
+    piece.sums = sums + (begin - first_leaf) * kPanelWidth;
     const std::int64_t count = num_pieces(g.num_slots);
-    for (std::int32_t leaf = 0; leaf < num_leaves && count > 0; ++leaf) {
-      const std::int32_t in_share = g.first_leaf + leaf - first_leaf;
-      if (in_share < 0 || in_share >= leaves_per_share_) continue;
-      OutPiece piece;
-      piece.input_bytes = widest_ * 2;
-      piece.weights = g.out_panel(panel) + leaf * leaf_pairs * kPairBytes;
-      piece.num_pairs = leaf_pairs;
-      piece.sums = sums + in_share * kPanelWidth;
-      for (std::int64_t index = 0; index < count; ++index) {
-        const std::int64_t first = g.num_slots * index / count;
-        piece.first_slot = g.first_slot + first;
-        piece.num_rows = g.num_slots * (index + 1) / count - first;
-        piece.inputs = products_ + piece.first_slot * piece.input_bytes + leaf * leaf_pairs * 4;
-        pieces.push(piece);
-      }
+    for (std::int64_t index = 0; index < count; ++index) {
+      const std::int64_t first = g.num_slots * index / count;
+      piece.first_slot = g.first_slot + first;
+      piece.num_rows = g.num_slots * (index + 1) / count - first;
+      piece.inputs = products_ + piece.first_slot * piece.input_bytes + first_pair * 4;
+      pieces.push(piece);
     }
   }
   pieces.flush();
 }
 
-void CpuExperts::run_piece(const OutPiece& piece, const std::byte* next) const {
-  float* sums[kTileRows];
-  piece.multiply(kernels_, next, [&](std::int64_t row, TileArgs& args) {
+void CpuExperts::run_piece(const OutPiece& piece, const OutPiece* next) const {
+  const std::int64_t num_blocks = piece.num_blocks();
+  for (std::int64_t block = 0; block < num_blocks; ++block) {
+    const std::int64_t row = piece.first_row(block);
     const std::int64_t slot = piece.first_slot + row;
+    AddTileArgs args;
+    args.a = piece.inputs + row * piece.input_bytes;
+    args.a_stride_bytes = piece.input_bytes;
+    args.rows = piece.first_row(block + 1) - row;
+    args.weights = piece.weights;
+    args.num_pairs = piece.num_pairs;
+    args.num_leaves = piece.num_leaves;
+    float* sums[kTileRows];
     for (std::int64_t r = 0; r < args.rows; ++r) {
       sums[r] = piece.sums + rows_[slot + r] * leaves_per_share_ * kPanelWidth;
     }
     args.sums = sums;
     args.scales = slot_weights_ + slot;
-  });
+    const Fetch fetch(piece.weights, weights_of(next), piece.num_pairs * piece.num_leaves, block,
+                      num_blocks);
+    args.fetch = fetch.from;
+    args.pairs_per_fetch = fetch.pairs_per_fetch;
+    if (next != nullptr) next->fetch_inputs(block, num_blocks);
+    kernels_.add_product_tile(args);
+  }
 }
 
 void CpuExperts::combine_leaves(std::int64_t panel, std::int32_t share, float* sums) const {

@@ -56,6 +56,7 @@ class CpuExperts {
   struct Piece;
   struct InPiece;
   struct OutPiece;
+  static const std::byte* weights_of(const Piece* piece);  ///< Null of null.
 
   Group group(std::int64_t index) const;
   std::int64_t num_groups() const;
@@ -65,10 +66,10 @@ class CpuExperts {
 
   void multiply_in();
   InPiece in_piece(std::int64_t unit, std::int64_t& group_index) const;
-  void run_piece(const InPiece& piece, const std::byte* next) const;
+  void run_piece(const InPiece& piece, const InPiece* next) const;
   void multiply_out(std::int32_t part);
   void add_groups(std::int64_t panel, std::int32_t first_leaf, float* sums) const;
-  void run_piece(const OutPiece& piece, const std::byte* next) const;
+  void run_piece(const OutPiece& piece, const OutPiece* next) const;
   void combine_leaves(std::int64_t panel, std::int32_t share, float* sums) const;
   void combine_shares(std::int64_t begin, std::int64_t end) const;
 

@@ -41,12 +41,24 @@ struct TileArgs {
   float* c = nullptr;          ///< out [rows, width]
   std::int64_t c_stride = 0;   ///< elements
   std::int64_t width = 0;      ///< 1 to 64
-  /// Not null: instead of `c`, row r goes to sums[r][0 .. 64), times scales[r], added to what is
-  /// there.
-  float* const* sums = nullptr;
-  const float* scales = nullptr;
   /// Weights to fetch meanwhile, for a later step: 256 bytes every `pairs_per_fetch` pairs.
   const std::byte* fetch = nullptr;
+  std::int64_t pairs_per_fetch = 1;
+};
+
+/// The product of up to six rows with whole leaves of a panel, every leaf of every row added to a
+/// sum of its own: sums[r][leaf][j] += scales[r] * product, 64 j. A product takes pairs one by one
+/// in ascending order.
+struct AddTileArgs {
+  const std::byte* a = nullptr;  ///< bf16 [rows, 2 num_pairs num_leaves]
+  std::int64_t a_stride_bytes = 0;
+  std::int64_t rows = 0;               ///< 1 to kTileRows
+  const std::byte* weights = nullptr;  ///< of the panel, first pair of the first leaf
+  std::int64_t num_pairs = 0;          ///< of a leaf
+  std::int32_t num_leaves = 0;
+  float* const* sums = nullptr;
+  const float* scales = nullptr;
+  const std::byte* fetch = nullptr;  ///< as in TileArgs
   std::int64_t pairs_per_fetch = 1;
 };
 
@@ -56,6 +68,7 @@ struct CpuKernels {
   std::string_view device_name;
 
   void (*product_tile)(const TileArgs& args);
+  void (*add_product_tile)(const AddTileArgs& args);
 
   /// Adds 64 ids, [first_id, first_id + 64), to the partial of a row, as measure_leaf would. Ids
   /// that do not count are at -inf. `tile` is 64-byte aligned; first_id is a multiple of 16.

@@ -24,7 +24,9 @@ constexpr int kVectors = kRows == 1   ? 8
 struct WideStrip {
   alignas(32) float x[kTileRows][kStripCols];
 
-  void load(const TileArgs& args, std::int64_t first_pair, std::int64_t num_pairs) {
+  // args: TileArgs or AddTileArgs
+  template <typename Args>
+  void load(const Args& args, std::int64_t first_pair, std::int64_t num_pairs) {
     for (std::int64_t r = 0; r < args.rows; ++r) {
       const auto* row =
           reinterpret_cast<const std::uint16_t*>(args.a + r * args.a_stride_bytes + first_pair * 4);
@@ -89,18 +91,16 @@ void add_strip(const WideStrip& a, const std::byte* weights, std::int64_t num_pa
   group.save(sums);
 }
 
-template <int kRows>
-void product(const TileArgs& args) {
+// Adds the products of pairs [begin, end) to the sums of a tile, and fetches meanwhile.
+template <int kRows, typename Args>
+void add_pairs(const Args& args, std::int64_t begin, std::int64_t end, float* sums) {
   constexpr std::int64_t kGroupWidth = 8 * kVectors<kRows>;
-  float* sums = args.state->sums;
-  if (args.begins_leaf) std::memset(sums, 0, sizeof(TileState::Sums));
-  const std::byte* fetch = args.fetch;
-  std::int64_t fetched = 0;  // pairs that the fetches so far stand for
+  std::int64_t num_fetches = (begin + args.pairs_per_fetch - 1) / args.pairs_per_fetch;
   WideStrip strip;
-  for (std::int64_t done = 0; done < args.num_pairs; done += kStripPairs) {
-    const std::int64_t num_pairs =
-        args.num_pairs - done < kStripPairs ? args.num_pairs - done : kStripPairs;
-    for (; fetched < done + num_pairs; fetched += args.pairs_per_fetch, fetch += 256) {
+  for (std::int64_t done = begin; done < end; done += kStripPairs) {
+    const std::int64_t num_pairs = end - done < kStripPairs ? end - done : kStripPairs;
+    for (; num_fetches * args.pairs_per_fetch < done + num_pairs; ++num_fetches) {
+      const std::byte* fetch = args.fetch + num_fetches * 256;
       for (int line = 0; line < 4; ++line) _mm_prefetch(fetch + 64 * line, _MM_HINT_T1);
     }
     strip.load(args, done, num_pairs);
@@ -109,6 +109,13 @@ void product(const TileArgs& args) {
       add_strip<kRows>(strip, weights + column * 4, num_pairs, sums + column);
     }
   }
+}
+
+template <int kRows>
+void product(const TileArgs& args) {
+  float* sums = args.state->sums;
+  if (args.begins_leaf) std::memset(sums, 0, sizeof(TileState::Sums));
+  add_pairs<kRows>(args, 0, args.num_pairs, sums);
   if (!args.ends_leaf) return;
   int level = 0;
   for (std::int32_t i = args.leaf; (i & 1) != 0; i >>= 1) {
@@ -119,10 +126,6 @@ void product(const TileArgs& args) {
     return;
   }
   for (std::int64_t r = 0; r < kRows; ++r) {
-    if (args.sums != nullptr) {
-      add_scaled_row<Avx2>(args.sums[r], sums + r * kPanelWidth, args.scales[r], kPanelWidth);
-      continue;
-    }
     std::memcpy(args.c + r * args.c_stride, sums + r * kPanelWidth,
                 static_cast<std::size_t>(args.width) * sizeof(float));
   }
@@ -139,12 +142,36 @@ void product_tile(const TileArgs& args) {
   }
 }
 
+template <int kRows>
+void add_product(const AddTileArgs& args) {
+  alignas(32) float sums[kRows * kPanelWidth];
+  for (std::int32_t leaf = 0; leaf < args.num_leaves; ++leaf) {
+    std::memset(sums, 0, sizeof(sums));
+    add_pairs<kRows>(args, leaf * args.num_pairs, (leaf + 1) * args.num_pairs, sums);
+    for (int r = 0; r < kRows; ++r) {
+      add_scaled_row<Avx2>(args.sums[r] + leaf * kPanelWidth, sums + r * kPanelWidth,
+                           args.scales[r], kPanelWidth);
+    }
+  }
+}
+
+void add_product_tile(const AddTileArgs& args) {
+  switch (args.rows) {
+    case 1: return add_product<1>(args);
+    case 2: return add_product<2>(args);
+    case 3: return add_product<3>(args);
+    case 4: return add_product<4>(args);
+    case 5: return add_product<5>(args);
+    default: return add_product<6>(args);
+  }
+}
+
 }  // namespace
 
 const CpuKernels kAvx2Kernels = {
-    "cpu avx2",          &product_tile,           &measure_tile<Avx2>,     &widen_row<Avx2>,
-    &add_row<Avx2>,      &rms_norm_row<Avx2>,     &add_rms_norm_row<Avx2>, &silu_mul_row<Avx2>,
-    &gelu_mul_row<Avx2>, &apply_recipe_row<Avx2>,
+    "cpu avx2",          &product_tile,       &add_product_tile,       &measure_tile<Avx2>,
+    &widen_row<Avx2>,    &add_row<Avx2>,      &rms_norm_row<Avx2>,     &add_rms_norm_row<Avx2>,
+    &silu_mul_row<Avx2>, &gelu_mul_row<Avx2>, &apply_recipe_row<Avx2>,
 };
 
 }  // namespace tessera::kernels

@@ -64,13 +64,13 @@ struct Sums {
     }
   }
 
-  void add_scaled_to(float* const* sums, const float* scales) const {
+  void add_scaled_to(float* const* sums, std::int64_t offset, const float* scales) const {
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const __m512 scale = _mm512_set1_ps(scales[r]);
 #pragma GCC unroll 4
       for (int j = 0; j < kColumns; ++j) {
-        float* sum = sums[r] + 16 * j;
+        float* sum = sums[r] + offset + 16 * j;
         _mm512_storeu_ps(sum, _mm512_fmadd_ps(scale, x[r][j], _mm512_loadu_ps(sum)));
       }
     }
@@ -118,9 +118,11 @@ void product(const TileArgs& args) {
   if (!args.ends_leaf) return sums.save(args.state->sums);
   int level = 0;
   for (std::int32_t i = args.leaf; (i & 1) != 0; i >>= 1) sums.add(args.state->branches[level++]);
-  if (!args.ends_product) return sums.save(args.state->branches[level]);
-  if (args.sums != nullptr) return sums.add_scaled_to(args.sums, args.scales);
-  sums.store(args);
+  if (args.ends_product) {
+    sums.store(args);
+  } else {
+    sums.save(args.state->branches[level]);
+  }
 }
 
 void product_tile(const TileArgs& args) {
@@ -134,12 +136,58 @@ void product_tile(const TileArgs& args) {
   }
 }
 
+template <int kRows>
+void fetch_sums(float* const* sums, std::int64_t offset) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kColumns; ++j) _mm_prefetch(sums[r] + offset + 16 * j, _MM_HINT_T0);
+  }
+}
+
+template <int kRows>
+void add_product(const AddTileArgs& args) {
+  const std::byte* a = args.a;
+  const std::byte* weights = args.weights;
+  const std::byte* fetch = args.fetch;
+  for (std::int32_t leaf = 0; leaf < args.num_leaves; ++leaf) {
+    fetch_sums<kRows>(args.sums, (leaf + 1) * kPanelWidth);
+    Sums<kRows> sums;
+    sums.clear();
+    for (std::int64_t pair = 0; pair < args.num_pairs;) {
+#pragma GCC unroll 4
+      for (int line = 0; line < 4; ++line) _mm_prefetch(fetch + 64 * line, _MM_HINT_T1);
+      fetch += 256;
+      const std::int64_t end = pair + args.pairs_per_fetch < args.num_pairs
+                                   ? pair + args.pairs_per_fetch
+                                   : args.num_pairs;
+      for (; pair < end; ++pair, a += 4, weights += 4 * kPanelWidth) {
+        sums.add_products(a, args.a_stride_bytes, weights);
+      }
+    }
+    sums.add_scaled_to(args.sums, leaf * kPanelWidth, args.scales);
+  }
+}
+
+void add_product_tile(const AddTileArgs& args) {
+  switch (args.rows) {
+    case 1: return add_product<1>(args);
+    case 2: return add_product<2>(args);
+    case 3: return add_product<3>(args);
+    case 4: return add_product<4>(args);
+    case 5: return add_product<5>(args);
+    default: return add_product<6>(args);
+  }
+}
+
 }  // namespace
 
 const CpuKernels kAvx512Kernels = {
-    "cpu avx512_bf16",         &product_tile,         &measure_tile<Avx512>,
-    &widen_row<Avx512>,        &add_row<Avx512>,      &rms_norm_row<Avx512>,
-    &add_rms_norm_row<Avx512>, &silu_mul_row<Avx512>, &gelu_mul_row<Avx512>,
+    "cpu avx512_bf16",         &product_tile,
+    &add_product_tile,         &measure_tile<Avx512>,
+    &widen_row<Avx512>,        &add_row<Avx512>,
+    &rms_norm_row<Avx512>,     &add_rms_norm_row<Avx512>,
+    &silu_mul_row<Avx512>,     &gelu_mul_row<Avx512>,
     &apply_recipe_row<Avx512>,
 };
 
