@@ -15,7 +15,7 @@
 namespace tessera {
 namespace {
 
-struct Scenario {
+struct BlockScenario {
   ModelFacts facts;
   std::unique_ptr<const Strategy> strategy;
   std::vector<TokenId> prompt;
@@ -23,9 +23,9 @@ struct Scenario {
   std::uint64_t seed = 0;
 };
 
-Scenario random_scenario(std::uint32_t seed) {
+BlockScenario random_scenario(std::uint32_t seed) {
   std::mt19937 rng(seed);
-  Scenario s;
+  BlockScenario s;
   s.seed = seed;
   s.facts.vocab_size = 48;
   s.facts.tokenizer_size = 45;
@@ -49,7 +49,7 @@ Scenario random_scenario(std::uint32_t seed) {
 
 /// Runs the scenario to its end; `check` sees the sequence before and after each step.
 template <typename Check>
-Sequence run(const Scenario& s, const Check& check) {
+Sequence run(const BlockScenario& s, const Check& check) {
   SpanRunner runner(s.facts, s.seed, /*page_size=*/8);
   Sequence sequence = s.strategy->start(s.prompt, {}, s.limits, 0);
   while (!sequence.finish.has_value() && !::testing::Test::HasFatalFailure()) {
@@ -69,7 +69,7 @@ void for_each_scenario(const Check& check) {
   }
 }
 
-void expect_well_formed_blocks(const Scenario& s, const Sequence& sequence) {
+void expect_well_formed_blocks(const BlockScenario& s, const Sequence& sequence) {
   const std::int32_t size = s.strategy->traits().block_size;
   Position expected_begin = sequence.buffer_start;
   bool seen_active = false;
@@ -95,7 +95,7 @@ void expect_well_formed_blocks(const Scenario& s, const Sequence& sequence) {
 
 // 1, 2, 7, 8, 9
 TEST(BlockInvariantsTest, BlocksTileTheBufferInOrderOfTheirPhases) {
-  for_each_scenario([](const Scenario& s) {
+  for_each_scenario([](const BlockScenario& s) {
     run(s, [&](const Sequence& before, const Span&, const StepOutcome&, const Sequence& after) {
       expect_well_formed_blocks(s, before);
       ASSERT_TRUE(before.num_steps == 0 || before.cached_len == before.buffer_start);
@@ -112,7 +112,7 @@ TEST(BlockInvariantsTest, BlocksTileTheBufferInOrderOfTheirPhases) {
 
 // 4, 10
 TEST(BlockInvariantsTest, ABlockIsStoredInTheStepAfterItBecameFinalAndInNoOther) {
-  for_each_scenario([](const Scenario& s) {
+  for_each_scenario([](const BlockScenario& s) {
     std::map<BlockIndex, int> final_at;
     run(s,
         [&](const Sequence& before, const Span& span, const StepOutcome& outcome, const Sequence&) {
@@ -258,7 +258,7 @@ TEST(BlockInvariantsTest, NoStepBudgetIsMadeUp) {
 // 12, 13, 16, 17, 20, 22 against their definitions.
 TEST(BlockInvariantsTest, TheOutputEndsWhereTheRulesSay) {
   std::map<FinishReason, int> reasons;
-  for_each_scenario([&](const Scenario& s) {
+  for_each_scenario([&](const BlockScenario& s) {
     const Sequence end =
         run(s, [](const Sequence&, const Span&, const StepOutcome&, const Sequence&) {});
     ++reasons[*end.finish];
@@ -293,8 +293,8 @@ TEST(BlockInvariantsTest, TheOutputEndsWhereTheRulesSay) {
 
 // 12: ids of EOS tokens in the prompt, and anywhere with ignore_eos, end nothing.
 TEST(BlockInvariantsTest, AnEosOfThePromptEndsNothing) {
-  for_each_scenario([](const Scenario& drawn) {
-    Scenario s = random_scenario(static_cast<std::uint32_t>(drawn.seed));
+  for_each_scenario([](const BlockScenario& drawn) {
+    BlockScenario s = random_scenario(static_cast<std::uint32_t>(drawn.seed));
     s.prompt.back() = 1;
     s.limits = {};
     s.limits.max_tokens = 5;

@@ -13,12 +13,11 @@ namespace tessera {
 namespace {
 
 namespace asio = boost::asio;
-using nlohmann::json;
 
 /// `code` of an OpenAI error body, as " code"; empty if there is none.
 std::string code_of(const std::string& body) {
-  const json parsed = json::parse(body, nullptr, /*allow_exceptions=*/false);
-  const json::json_pointer place("/error/code");
+  const nlohmann::json parsed = nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json::json_pointer place("/error/code");
   if (parsed.is_discarded() || !parsed.is_object() || !parsed.contains(place)) return {};
   return parsed.at(place).is_string() ? " " + parsed.at(place).get<std::string>() : std::string();
 }
@@ -151,12 +150,12 @@ class Run {
 
 HttpCall call_for(const Problem& problem, const RequestOptions& options, const HttpCall& base) {
   const bool is_chat = problem.token_ids.empty();
-  json body = {{"model", options.model},
-               {"stream", true},
-               {"stream_options", {{"include_usage", true}}},
-               {"return_token_ids", true}};
+  nlohmann::json body = {{"model", options.model},
+                         {"stream", true},
+                         {"stream_options", {{"include_usage", true}}},
+                         {"return_token_ids", true}};
   if (is_chat) {
-    body["messages"] = json::array({{{"role", "user"}, {"content", problem.question}}});
+    body["messages"] = nlohmann::json::array({{{"role", "user"}, {"content", problem.question}}});
   } else {
     body["prompt"] = problem.token_ids;
   }

@@ -10,7 +10,7 @@
 namespace tessera {
 namespace {
 
-std::string escaped(const std::string& cell) {
+std::string escaped_cell(const std::string& cell) {
   std::string text;
   for (const char c : cell) {
     if (c == '|') text += '\\';
@@ -29,7 +29,7 @@ std::string line_of(const std::vector<std::string>& cells) {
 
 void MarkdownTable::add(std::vector<std::string> cells) {
   TESSERA_CHECK(cells.size() == rows_.front().size(), "a row of ", cells.size(), " cells");
-  std::ranges::transform(cells, cells.begin(), escaped);
+  std::ranges::transform(cells, cells.begin(), escaped_cell);
   rows_.push_back(std::move(cells));
 }
 

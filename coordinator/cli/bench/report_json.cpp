@@ -11,10 +11,6 @@ ordered_json optional_json(const std::optional<T>& value) {
   return value ? ordered_json(*value) : ordered_json();
 }
 
-double milliseconds(Duration duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
-}
-
 ordered_json score_json(const Score& score) {
   return {{"right", score.num_right}, {"graded", score.num_graded}, {"percent", score.percent()}};
 }

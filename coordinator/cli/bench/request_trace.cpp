@@ -1,13 +1,10 @@
 #include "coordinator/cli/bench/request_trace.h"
 
 namespace tessera {
-namespace {
 
 double milliseconds(Duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
-
-}  // namespace
 
 RequestFigures figures_of(const RequestTrace& trace) {
   RequestFigures figures;

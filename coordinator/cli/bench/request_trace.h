@@ -48,6 +48,8 @@ struct RequestFigures {
   std::optional<double> nfe;
 };
 
+double milliseconds(Duration duration);
+
 RequestFigures figures_of(const RequestTrace& trace);
 
 }  // namespace tessera

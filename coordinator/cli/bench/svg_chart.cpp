@@ -9,19 +9,19 @@
 namespace tessera {
 namespace {
 
-constexpr double kWidth = 760;
+constexpr double kChartWidth = 760;
 constexpr double kHead = 70;
 constexpr double kPanelHeight = 250;
 constexpr double kPanelGap = 44;
 constexpr double kFoot = 56;
 constexpr double kLeft = 84;
 constexpr double kRight = 190;  // holds the legends
-constexpr double kPlotWidth = kWidth - kLeft - kRight;
+constexpr double kPlotWidth = kChartWidth - kLeft - kRight;
 constexpr const char* kInk = "#1c2430";
 constexpr const char* kPale = "#5b6675";
 constexpr const char* kGrid = "#e1e5ea";
 
-std::string escaped(const std::string& text) {
+std::string xml_escaped(const std::string& text) {
   std::string result;
   for (const char c : text) {
     switch (c) {
@@ -42,8 +42,8 @@ class Canvas {
   std::string draw() {
     const auto num_panels = static_cast<double>(chart_.panels.size());
     const double height = kHead + num_panels * (kPanelHeight + kPanelGap) - kPanelGap + kFoot;
-    out_ << "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" << kWidth << "\" height=\""
-         << height << "\" viewBox=\"0 0 " << kWidth << " " << height
+    out_ << "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" << kChartWidth << "\" height=\""
+         << height << "\" viewBox=\"0 0 " << kChartWidth << " " << height
          << "\" font-family=\"sans-serif\" font-size=\"13\">\n"
          << "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n";
     text(kLeft, 30, chart_.title, kInk, "start", "font-size=\"17\" font-weight=\"bold\"");
@@ -69,7 +69,7 @@ class Canvas {
             const char* anchor,
             const std::string& more = "") {
     out_ << "<text x=\"" << x << "\" y=\"" << y << "\" fill=\"" << colour << "\" text-anchor=\""
-         << anchor << "\" " << more << ">" << escaped(words) << "</text>\n";
+         << anchor << "\" " << more << ">" << xml_escaped(words) << "</text>\n";
   }
 
   void line(double x1, double y1, double x2, double y2, const char* colour) {
@@ -113,8 +113,8 @@ class Canvas {
     out_ << "\"/>\n";
     for (std::size_t i = 0; i < series.values.size(); ++i) {
       out_ << "<circle cx=\"" << x_of(i) << "\" cy=\"" << y_of(series.values[i])
-           << "\" r=\"4\" fill=\"" << series.colour << "\"><title>" << escaped(series.name) << ": "
-           << number_text(series.values[i]) << "</title></circle>\n";
+           << "\" r=\"4\" fill=\"" << series.colour << "\"><title>" << xml_escaped(series.name)
+           << ": " << number_text(series.values[i]) << "</title></circle>\n";
     }
   }
 

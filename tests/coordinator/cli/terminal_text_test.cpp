@@ -12,7 +12,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-std::vector<StyledRun> frozen(const std::string& text) {
+std::vector<StyledRun> frozen_runs(const std::string& text) {
   return {{TextState::kFrozen, text}};
 }
 
@@ -29,23 +29,24 @@ std::vector<std::string> rows(const std::vector<StyledRun>& text, int columns) {
 }
 
 TEST(WrapTextTest, BreaksAtBlanksAndNewlinesAndWithinLongWords) {
-  EXPECT_THAT(rows(frozen("the quick fox"), 9), ElementsAre("the quick", "fox"));
-  EXPECT_THAT(rows(frozen("the quick fox"), 8), ElementsAre("the", "quick", "fox"));
-  EXPECT_THAT(rows(frozen("a\n\nb\n"), 8), ElementsAre("a", "", "b", ""));
-  EXPECT_THAT(rows(frozen("abcdefgh"), 3), ElementsAre("abc", "def", "gh"));
-  EXPECT_THAT(rows(frozen(""), 3), ElementsAre(""));
+  EXPECT_THAT(rows(frozen_runs("the quick fox"), 9), ElementsAre("the quick", "fox"));
+  EXPECT_THAT(rows(frozen_runs("the quick fox"), 8), ElementsAre("the", "quick", "fox"));
+  EXPECT_THAT(rows(frozen_runs("a\n\nb\n"), 8), ElementsAre("a", "", "b", ""));
+  EXPECT_THAT(rows(frozen_runs("abcdefgh"), 3), ElementsAre("abc", "def", "gh"));
+  EXPECT_THAT(rows(frozen_runs(""), 3), ElementsAre(""));
 }
 
 TEST(WrapTextTest, WideCharactersTakeTwoColumnsAndMarksNone) {
-  EXPECT_THAT(rows(frozen("日本語"), 4), ElementsAre("日本", "語"));
-  EXPECT_THAT(rows(frozen("日本語"), 5), ElementsAre("日本", "語"));
-  EXPECT_THAT(rows(frozen("e\u0301e\u0301e\u0301"), 2), ElementsAre("e\u0301e\u0301", "e\u0301"));
-  EXPECT_EQ(wrap_text(frozen("日e\u0301"), 9).at(0).width, 3);
+  EXPECT_THAT(rows(frozen_runs("日本語"), 4), ElementsAre("日本", "語"));
+  EXPECT_THAT(rows(frozen_runs("日本語"), 5), ElementsAre("日本", "語"));
+  EXPECT_THAT(rows(frozen_runs("e\u0301e\u0301e\u0301"), 2),
+              ElementsAre("e\u0301e\u0301", "e\u0301"));
+  EXPECT_EQ(wrap_text(frozen_runs("日e\u0301"), 9).at(0).width, 3);
 }
 
 TEST(WrapTextTest, ControlCharactersCannotReachTheTerminal) {
-  EXPECT_THAT(rows(frozen("a\x1b[2Jb\rc\a"), 20), ElementsAre("a[2Jbc"));
-  EXPECT_THAT(rows(frozen("a\tb"), 20), ElementsAre("a    b"));
+  EXPECT_THAT(rows(frozen_runs("a\x1b[2Jb\rc\a"), 20), ElementsAre("a[2Jbc"));
+  EXPECT_THAT(rows(frozen_runs("a\tb"), 20), ElementsAre("a    b"));
 }
 
 TEST(WrapTextTest, ALineIsFinalOnceWhatEndsItIsFrozen) {
@@ -81,11 +82,11 @@ TEST(WrapTextTest, GoingOnBehindAFinalLineMakesNoDifference) {
   for (int round = 0; round < 300; ++round) {
     const std::string text = random_text(rng);
     const int columns = 2 + static_cast<int>(rng() % 12);
-    const auto whole = rows(frozen(text), columns);
+    const auto whole = rows(frozen_runs(text), columns);
     std::vector<std::string> piecewise;
     std::size_t start = 0;
     while (true) {
-      const auto lines = wrap_text(frozen(text.substr(start)), columns);
+      const auto lines = wrap_text(frozen_runs(text.substr(start)), columns);
       piecewise.push_back(plain(lines[0]));
       if (lines.size() == 1) break;
       ASSERT_TRUE(lines[0].is_final);
@@ -101,7 +102,7 @@ TEST(WrapTextTest, FinalLinesDoNotChangeAsTextFreezes) {
   for (int round = 0; round < 300; ++round) {
     const std::string text = random_text(rng);
     const int columns = 2 + static_cast<int>(rng() % 12);
-    const auto whole = wrap_text(frozen(text), columns);
+    const auto whole = wrap_text(frozen_runs(text), columns);
     std::size_t cut = rng() % text.size();
     while ((text[cut] & 0xC0) == 0x80) --cut;  // at a character
     const auto early = wrap_text(std::vector<StyledRun>{{TextState::kFrozen, text.substr(0, cut)},

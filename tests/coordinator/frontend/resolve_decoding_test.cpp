@@ -8,7 +8,7 @@ namespace {
 
 using testing::tiny_model;
 
-ResolvedDecoding accepted(const OptionValues& options, const ServedModel& model = tiny_model()) {
+ResolvedDecoding resolved(const OptionValues& options, const ServedModel& model = tiny_model()) {
   auto resolved = resolve_decoding({.strategy = {}, .options = options}, model);
   if (const auto* error = std::get_if<ApiError>(&resolved)) {
     ADD_FAILURE() << error->message;
@@ -17,7 +17,7 @@ ResolvedDecoding accepted(const OptionValues& options, const ServedModel& model 
   return std::get<ResolvedDecoding>(std::move(resolved));
 }
 
-ApiError refused(const DecodingFields& fields) {
+ApiError refusal_of(const DecodingFields& fields) {
   auto resolved = resolve_decoding(fields, tiny_model());
   if (const auto* error = std::get_if<ApiError>(&resolved)) return *error;
   ADD_FAILURE() << "accepted";
@@ -25,20 +25,20 @@ ApiError refused(const DecodingFields& fields) {
 }
 
 TEST(ResolveDecodingTest, TheRequestWinsOverTheServerAndTheServerOverTheModel) {
-  EXPECT_EQ(accepted({}).strategy->traits().block_size, 4);
+  EXPECT_EQ(resolved({}).strategy->traits().block_size, 4);
   ServedModel model = tiny_model();
   model.strategy_options["block_size"] = std::int64_t{8};
-  EXPECT_EQ(accepted({}, model).strategy->traits().block_size, 8);
-  EXPECT_EQ(accepted({{"block_size", std::int64_t{16}}}, model).strategy->traits().block_size, 16);
+  EXPECT_EQ(resolved({}, model).strategy->traits().block_size, 8);
+  EXPECT_EQ(resolved({{"block_size", std::int64_t{16}}}, model).strategy->traits().block_size, 16);
 }
 
 TEST(ResolveDecodingTest, EveryBlockSizeThatDividesThePageSizeIsAllowedAndNoOther) {
   for (std::int64_t size = 1; size <= 32; ++size) {
     const OptionValues options{{"block_size", size}};
     if (32 % size == 0) {
-      EXPECT_EQ(accepted(options).strategy->traits().block_size, size);
+      EXPECT_EQ(resolved(options).strategy->traits().block_size, size);
     } else {
-      const ApiError error = refused({.strategy = {}, .options = options});
+      const ApiError error = refusal_of({.strategy = {}, .options = options});
       EXPECT_EQ(error.status, 400);
       EXPECT_EQ(error.param, "decoding.block_size") << size;
       EXPECT_NE(error.message.find("1, 2, 4, 8, 16, 32"), std::string::npos) << error.message;
@@ -47,14 +47,14 @@ TEST(ResolveDecodingTest, EveryBlockSizeThatDividesThePageSizeIsAllowedAndNoOthe
 }
 
 TEST(ResolveDecodingTest, LimitsAndStreamKindAreRead) {
-  const ResolvedDecoding decoding = accepted({{"max_nfe", std::int64_t{7}},
+  const ResolvedDecoding decoding = resolved({{"max_nfe", std::int64_t{7}},
                                               {"max_repetition_run", std::int64_t{3}},
                                               {"stream", std::string("edits")}});
   EXPECT_EQ(decoding.max_nfe, 7);
   EXPECT_EQ(decoding.max_repetition_run, 3);
   EXPECT_TRUE(decoding.wants_edits);
-  EXPECT_FALSE(accepted({{"stream", std::string("commits")}}).wants_edits);
-  EXPECT_FALSE(accepted({}).max_nfe);
+  EXPECT_FALSE(resolved({{"stream", std::string("commits")}}).wants_edits);
+  EXPECT_FALSE(resolved({}).max_nfe);
 }
 
 // Blocks of 4: a buffer of one block is 4 rows, of four blocks 16.
@@ -88,7 +88,7 @@ TEST(ResolveDecodingTest, AnUnknownPresetIsRefusedWithTheThree) {
 TEST(ResolveDecodingTest, ABufferBeyondTheRowsOfAStepIsRefused) {
   ServedModel model = tiny_model();
   model.max_step_rows = 64;
-  EXPECT_EQ(accepted({{"buffer_size", std::int64_t{16}}}, model).strategy->traits().max_buffer_rows,
+  EXPECT_EQ(resolved({{"buffer_size", std::int64_t{16}}}, model).strategy->traits().max_buffer_rows,
             64);
   const auto refusal =
       resolve_decoding({.strategy = {}, .options = {{"buffer_size", std::int64_t{17}}}}, model);
@@ -108,18 +108,18 @@ TEST(ResolveDecodingTest, AStrategyTheModelWasNotMadeForIsRefusedWithThoseThatFi
 }
 
 TEST(ResolveDecodingTest, WhatIsWrongIsNamed) {
-  EXPECT_EQ(refused({.strategy = "nonsense", .options = {}}).param, "decoding.strategy");
-  EXPECT_EQ(refused({.strategy = {}, .options = {{"blok_size", std::int64_t{4}}}}).param,
+  EXPECT_EQ(refusal_of({.strategy = "nonsense", .options = {}}).param, "decoding.strategy");
+  EXPECT_EQ(refusal_of({.strategy = {}, .options = {{"blok_size", std::int64_t{4}}}}).param,
             "decoding.blok_size");
-  EXPECT_EQ(refused({.strategy = {}, .options = {{"block_size", std::string("4")}}}).param,
+  EXPECT_EQ(refusal_of({.strategy = {}, .options = {{"block_size", std::string("4")}}}).param,
             "decoding.block_size");
-  EXPECT_EQ(refused({.strategy = {}, .options = {{"accept_threshold", 1.5}}}).param,
+  EXPECT_EQ(refusal_of({.strategy = {}, .options = {{"accept_threshold", 1.5}}}).param,
             "decoding.accept_threshold");
-  EXPECT_EQ(refused({.strategy = {}, .options = {{"max_nfe", std::int64_t{0}}}}).param,
+  EXPECT_EQ(refusal_of({.strategy = {}, .options = {{"max_nfe", std::int64_t{0}}}}).param,
             "decoding.max_nfe");
-  EXPECT_EQ(refused({.strategy = {}, .options = {{"stream", std::string("words")}}}).param,
+  EXPECT_EQ(refusal_of({.strategy = {}, .options = {{"stream", std::string("words")}}}).param,
             "decoding.stream");
-  EXPECT_EQ(refused({.strategy = {}, .options = {{std::string(1000, 'x'), true}}}).param,
+  EXPECT_EQ(refusal_of({.strategy = {}, .options = {{std::string(1000, 'x'), true}}}).param,
             "decoding");
 }
 
