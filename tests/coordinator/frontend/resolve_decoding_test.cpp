@@ -60,7 +60,7 @@ TEST(ResolveDecodingTest, LimitsAndStreamKindAreRead) {
 // Blocks of 4: a buffer of one block is 4 rows, of four blocks 16.
 TEST(ResolveDecodingTest, APresetLiesBetweenTheDefaultsAndWhatIsNamed) {
   const auto rows = [](const OptionValues& options, const ServedModel& model) {
-    return accepted(options, model).strategy->traits().max_buffer_rows;
+    return resolved(options, model).strategy->traits().max_buffer_rows;
   };
   const OptionValues quality{{"preset", std::string("quality")}};
   const OptionValues fast{{"preset", std::string("fast")}};
@@ -78,7 +78,7 @@ TEST(ResolveDecodingTest, APresetLiesBetweenTheDefaultsAndWhatIsNamed) {
 }
 
 TEST(ResolveDecodingTest, AnUnknownPresetIsRefusedWithTheThree) {
-  const ApiError error = refused({.strategy = {}, .options = {{"preset", std::string("slow")}}});
+  const ApiError error = refusal_of({.strategy = {}, .options = {{"preset", std::string("slow")}}});
   EXPECT_EQ(error.status, 400);
   EXPECT_EQ(error.param, "decoding.preset");
   EXPECT_NE(error.message.find("quality balanced fast"), std::string::npos) << error.message;
