@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/backend_registry.h"
+#include "kernels/ops.h"
 #include "tests/kernels/matrix.h"
 
 namespace tessera::kernels {
@@ -18,26 +18,11 @@ struct BackendCase {
   std::string_view backend;
   std::string_view instruction_set;  ///< Empty: the back end has none.
 
-  std::unique_ptr<Backend> create(std::int32_t num_threads = 1) const {
-    BackendOptions options;
-    options.num_threads = num_threads;
-    options.instruction_set = std::string(instruction_set);
-    return create_backend(backend, options);
-  }
+  std::unique_ptr<Backend> create(std::int32_t num_threads = 1) const;
 };
 
-inline std::vector<BackendCase> backend_cases() {
-  std::vector<BackendCase> cases;
-  for (const std::string_view name : backend_names()) {
-    if (name == "cpu") {
-      cases.push_back({name, "avx512"});
-      cases.push_back({name, "avx2"});
-    } else {
-      cases.push_back({name, ""});
-    }
-  }
-  return cases;
-}
+/// The back ends that the executable has been linked for: *_backend_cases.cpp.
+std::vector<BackendCase> backend_cases();
 
 inline std::ostream& operator<<(std::ostream& out, const BackendCase& c) {
   return out << c.backend << " " << c.instruction_set;

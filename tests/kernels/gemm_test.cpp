@@ -207,12 +207,16 @@ TEST_P(GemmTest, RefusesWhatTheContractForbids) {
   EXPECT_ERROR(backend_->pack_rows(*packed, 3, narrow.view()), kInvalidArgument);
 }
 
+class ForeignMatrix final : public PackedMatrix {
+ public:
+  using PackedMatrix::PackedMatrix;
+  std::int64_t num_bytes() const override { return 0; }
+};
+
 TEST_P(GemmTest, MatricesOfAnotherBackEndAreRefused) {
-  const bool is_reference = GetParam().backend == "reference";
-  const auto other = create_backend(is_reference ? "cpu" : "reference", {});
-  const auto packed = other->create_packed({4, 16, 1, 1});
+  const ForeignMatrix packed({4, 16, 1, 1});
   TypedMatrix a(activation(), 2, 16);
-  EXPECT_ERROR(backend_->gemm(a.view(), *packed, Matrix(2, 4).view()), kInvalidArgument);
+  EXPECT_ERROR(backend_->gemm(a.view(), packed, Matrix(2, 4).view()), kInvalidArgument);
 }
 
 }  // namespace

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "kernels/cuda/context.h"
+#include "kernels/ops.h"
+
+namespace tessera::kernels::cuda {
+
+/// Contract: kernels/ops.h.
+void block_attention(Context& context, const AttentionArgs& args);
+
+}  // namespace tessera::kernels::cuda

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <type_traits>
+
+#include "kernels/buffer.h"
+#include "kernels/cuda/device/memory.h"
+
+namespace tessera::kernels::cuda {
+
+/// What the operations of one back end share: a stream, the way of host arrays to the device, and
+/// scratch memory. Owned and called by one thread.
+class Context {
+ public:
+  /// @param deterministic  A row's bits depend on its own inputs alone (kernels/ops.h), at a cost.
+  explicit Context(bool deterministic);
+
+  Stream stream() const { return stream_; }
+  bool deterministic() const { return deterministic_; }
+  const DeviceProperties& device() const { return device_; }
+
+  /// Copies a host array to the device, behind what the stream has.
+  /// @return Device memory, 16-byte aligned, valid for operations called before the next 8 MiB are
+  ///         staged; null for an empty array.
+  template <typename T>
+  const T* stage(std::span<const T> values) {
+    static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= kAlignment);
+    return static_cast<const T*>(
+        stage_bytes(values.data(), static_cast<std::int64_t>(values.size_bytes())));
+  }
+
+  /// Device memory for one operation, not preserved. Grows in the first steps of a model only.
+  std::byte* scratch(std::int64_t num_bytes);
+
+ private:
+  static constexpr std::int64_t kAlignment = 16;
+
+  const void* stage_bytes(const void* data, std::int64_t num_bytes);
+
+  bool deterministic_;
+  DeviceProperties device_;
+  Stream stream_;
+  Buffer staging_host_;
+  Buffer staging_device_;
+  std::int64_t staged_ = 0;  // bytes of the ring in use
+  Buffer scratch_;
+};
+
+}  // namespace tessera::kernels::cuda

@@ -1,0 +1,196 @@
+#include "kernels/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <string>
+
+#include "common/base/error.h"
+#include "kernels/convert.h"
+#include "kernels/cuda/attention/block_attention.h"
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/cuda_matrix.h"
+#include "kernels/cuda/embedding/embedding.h"
+#include "kernels/cuda/gemm/gemm.h"
+#include "kernels/cuda/measure/measure.h"
+#include "kernels/cuda/moe/moe.h"
+#include "kernels/cuda/qkv/qkv_rows.h"
+#include "kernels/cuda/rows/row_ops.h"
+#include "kernels/op_checks.h"
+
+namespace tessera::kernels::cuda {
+namespace {
+
+constexpr std::int64_t kPackBytes = 4 << 20;  // packed on the host before they are copied
+
+const CudaMatrix& cuda_matrix(const PackedMatrix& matrix) {
+  const auto* own = dynamic_cast<const CudaMatrix*>(&matrix);
+  TESSERA_REQUIRE(own != nullptr, "this matrix was packed by another back end");
+  return *own;
+}
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const CudaOptions& options)
+      : context_(options.deterministic),
+        name_(detail::concat("cuda sm_",
+                             context_.device().compute_capability,
+                             options.deterministic ? " deterministic" : "")) {}
+
+  std::string_view device_name() const override { return name_; }
+  DType activation_dtype() const override { return DType::kBFloat16; }
+  DType cache_dtype() const override { return DType::kBFloat16; }
+
+  Buffer allocate(std::int64_t num_bytes) override { return allocate_device(num_bytes); }
+
+  void upload(const void* host, void* device, std::int64_t num_bytes) override {
+    copy_async(host, device, num_bytes, context_.stream());
+    synchronize(context_.stream());
+  }
+
+  void download(const void* device, void* host, std::int64_t num_bytes) override {
+    copy_async(device, host, num_bytes, context_.stream());
+    synchronize(context_.stream());
+  }
+
+  std::unique_ptr<PackedMatrix> create_packed(const PackShape& shape) override {
+    check_shape(shape);
+    return std::make_unique<CudaMatrix>(shape);
+  }
+
+  void pack_rows(PackedMatrix& matrix, std::int64_t first_row, ConstMatrixView rows) override {
+    const CudaMatrix& own = cuda_matrix(matrix);
+    check_pack_rows(own.shape(), first_row, rows);
+    if (packing_.num_bytes() == 0) packing_ = allocate_pinned(kPackBytes);
+    const std::int64_t stride = own.row_stride();
+    const std::int64_t row_bytes = stride * static_cast<std::int64_t>(sizeof(Bf16));
+    TESSERA_REQUIRE(row_bytes <= kPackBytes, "pack_rows: rows of ", rows.cols, " columns");
+    const std::int64_t group = kPackBytes / std::max<std::int64_t>(1, row_bytes);
+    for (std::int64_t row = 0; row < rows.rows; row += group) {
+      const std::int64_t count = std::min(group, rows.rows - row);
+      std::fill_n(packing_.as<std::uint16_t>(), count * stride, std::uint16_t{0});
+      for (std::int64_t i = 0; i < count; ++i) {
+        pack_row(own, rows.row(row + i), rows, packing_.as<std::uint16_t>() + i * stride);
+      }
+      upload(packing_.data(), own.data() + (first_row + row) * stride, count * row_bytes);
+    }
+  }
+
+  void gather_embeddings(ConstMatrixView table,
+                         TokenId first_id,
+                         std::span<const TokenId> ids,
+                         MatrixView out) override {
+    cuda::gather_embeddings(context_, table, first_id, ids, out);
+  }
+
+  void gather_embeddings(const PackedMatrix& table,
+                         TokenId first_id,
+                         std::span<const TokenId> ids,
+                         MatrixView out) override {
+    const CudaMatrix& own = cuda_matrix(table);
+    check_gather_packed(own.shape(), ids, out);
+    const ConstMatrixView rows{own.data(), DType::kBFloat16, own.shape().rows, own.shape().cols,
+                               own.row_stride()};
+    cuda::gather_embeddings(context_, rows, first_id, ids, out);
+  }
+
+  void apply_recipes(std::span<const RecipeRow> rows,
+                     ConstMatrixView gathered,
+                     MatrixView out) override {
+    cuda::apply_recipes(context_, rows, gathered, out);
+  }
+
+  void rms_norm(ConstMatrixView x,
+                std::span<const float> weight,
+                float eps,
+                MatrixView out) override {
+    cuda::rms_norm(context_, x, weight, eps, out);
+  }
+
+  void add_rms_norm(MatrixView residual,
+                    ConstMatrixView delta,
+                    std::span<const float> weight,
+                    float eps,
+                    MatrixView out) override {
+    cuda::add_rms_norm(context_, residual, delta, weight, eps, out);
+  }
+
+  void act_mul(Activation activation, ConstMatrixView gate_up, MatrixView out) override {
+    cuda::act_mul(context_, activation, gate_up, out);
+  }
+
+  void add(MatrixView sum, ConstMatrixView x) override { cuda::add(context_, sum, x); }
+
+  void gather_rows(ConstMatrixView x, std::span<const std::int64_t> rows, MatrixView out) override {
+    cuda::gather_rows(context_, x, rows, out);
+  }
+
+  void qk_norm_rope_store(const QkvArgs& args) override {
+    cuda::qk_norm_rope_store(context_, args);
+  }
+
+  void block_attention(const AttentionArgs& args) override {
+    cuda::block_attention(context_, args);
+  }
+
+  void gemm(ConstMatrixView a, const PackedMatrix& w, MatrixView c) override {
+    cuda::gemm(context_, a, cuda_matrix(w), c);
+  }
+
+  void moe_route(const RouteArgs& args) override { cuda::moe_route(context_, args); }
+
+  std::int64_t moe_workspace_bytes(const ExpertWeights& weights,
+                                   std::int32_t experts_per_token,
+                                   std::int64_t num_rows) const override {
+    return cuda::moe_workspace_bytes(weights, experts_per_token, num_rows);
+  }
+
+  void moe_experts(const MoeArgs& args) override { cuda::moe_experts(context_, args); }
+
+  std::int64_t measure_workspace_bytes(const PackedMatrix& lm_head,
+                                       std::int64_t num_rows) const override {
+    return cuda::measure_workspace_bytes(cuda_matrix(lm_head), num_rows);
+  }
+
+  void measure(ConstMatrixView hidden,
+               const PackedMatrix& lm_head,
+               const VocabularyShard& vocabulary,
+               std::span<const Measure> measures,
+               std::span<std::byte> workspace,
+               std::span<MeasurePartial> partials) override {
+    cuda::measure(context_, hidden, cuda_matrix(lm_head), vocabulary, measures, workspace,
+                  partials);
+  }
+
+  void logits(ConstMatrixView hidden,
+              const PackedMatrix& lm_head,
+              const VocabularyShard& vocabulary,
+              std::span<const Measure> measures,
+              MatrixView logits) override {
+    cuda::logits(context_, hidden, cuda_matrix(lm_head), vocabulary, measures, logits);
+  }
+
+ private:
+  static void pack_row(const CudaMatrix& own,
+                       const void* row,
+                       const ConstMatrixView& rows,
+                       std::uint16_t* packed) {
+    if (rows.dtype == DType::kBFloat16 && own.shape().k_leaves == 1) {
+      std::copy_n(static_cast<const std::uint16_t*>(row), rows.cols, packed);
+      return;
+    }
+    for (std::int64_t col = 0; col < rows.cols; ++col) {
+      packed[own.offset(col)] = bfloat16_of_float(load_element(row, rows.dtype, col));
+    }
+  }
+
+  Context context_;
+  std::string name_;
+  Buffer packing_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> create_cuda_backend(const CudaOptions& options) {
+  return std::make_unique<CudaBackend>(options);
+}
+
+}  // namespace tessera::kernels::cuda

@@ -1,0 +1,73 @@
+#include "kernels/cuda/device/cuda_check.h"
+#include "kernels/cuda/device/memory.h"
+
+namespace tessera::kernels::cuda {
+namespace {
+
+void free_device(void* data, std::int64_t) {
+  cudaFree(data);
+}
+void free_pinned(void* data, std::int64_t) {
+  cudaFreeHost(data);
+}
+
+}  // namespace
+
+Buffer allocate_device(std::int64_t num_bytes) {
+  TESSERA_REQUIRE(num_bytes >= 0, "buffer of ", num_bytes, " bytes");
+  if (num_bytes == 0) return {};
+  void* data = nullptr;
+  const cudaError_t status = cudaMalloc(&data, static_cast<std::size_t>(num_bytes));
+  if (status == cudaErrorMemoryAllocation) {
+    std::size_t free_bytes = 0;
+    std::size_t all_bytes = 0;
+    TESSERA_CUDA_CHECK(cudaGetLastError() == cudaErrorMemoryAllocation ? cudaSuccess : status);
+    TESSERA_CUDA_CHECK(cudaMemGetInfo(&free_bytes, &all_bytes));
+    TESSERA_CHECK_AS(ErrorCode::kDevice, false, "the GPU has ", free_bytes >> 20, " of ",
+                     all_bytes >> 20, " MiB left, ", num_bytes >> 20,
+                     " MiB were asked for: lower kv_memory, max_step_rows or max_model_len");
+  }
+  TESSERA_CUDA_CHECK(status);
+  Buffer buffer(data, num_bytes, &free_device);
+  TESSERA_CUDA_CHECK(cudaMemset(data, 0, static_cast<std::size_t>(num_bytes)));
+  return buffer;
+}
+
+Buffer allocate_pinned(std::int64_t num_bytes) {
+  if (num_bytes == 0) return {};
+  void* data = nullptr;
+  TESSERA_CUDA_CHECK(cudaMallocHost(&data, static_cast<std::size_t>(num_bytes)));
+  return {data, num_bytes, &free_pinned};
+}
+
+Stream create_stream() {
+  Stream stream = nullptr;
+  TESSERA_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return stream;
+}
+
+void copy_async(const void* from, void* to, std::int64_t num_bytes, Stream stream) {
+  if (num_bytes == 0) return;
+  TESSERA_CUDA_CHECK(
+      cudaMemcpyAsync(to, from, static_cast<std::size_t>(num_bytes), cudaMemcpyDefault, stream));
+}
+
+void synchronize(Stream stream) {
+  TESSERA_CUDA_CHECK(cudaStreamSynchronize(stream));
+}
+
+DeviceProperties device_properties() {
+  int device = 0;
+  int major = 0;
+  int minor = 0;
+  DeviceProperties properties;
+  TESSERA_CUDA_CHECK(cudaGetDevice(&device));
+  TESSERA_CUDA_CHECK(cudaDeviceGetAttribute(&properties.num_multiprocessors,
+                                            cudaDevAttrMultiProcessorCount, device));
+  TESSERA_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  TESSERA_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  properties.compute_capability = major * 10 + minor;
+  return properties;
+}
+
+}  // namespace tessera::kernels::cuda

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/buffer.h"
+#include "kernels/cuda/device/target.h"
+
+namespace tessera::kernels::cuda {
+
+/// Zero-filled memory of the current GPU. @throws Error{kDevice} naming the bytes asked for and
+/// left, and what to lower.
+Buffer allocate_device(std::int64_t num_bytes);
+
+/// Host memory that the GPU's copy engines read without a detour.
+Buffer allocate_pinned(std::int64_t num_bytes);
+
+/// A new stream of the current GPU, which lives until the process ends.
+Stream create_stream();
+
+/// Between host and device, either way, behind what the stream has; pinned host memory must not
+/// change until then.
+void copy_async(const void* from, void* to, std::int64_t num_bytes, Stream stream);
+
+/// Waits for everything the stream has. @throws Error{kDevice} for what failed in it.
+void synchronize(Stream stream);
+
+struct DeviceProperties {
+  int num_multiprocessors = 1;
+  int compute_capability = 0;  ///< 90: 9.0
+};
+DeviceProperties device_properties();
+
+}  // namespace tessera::kernels::cuda

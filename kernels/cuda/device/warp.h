@@ -1,0 +1,39 @@
+#pragma once
+
+#include "kernels/cuda/device/shared_memory.h"
+#include "kernels/cuda/device/target.h"
+
+namespace tessera::kernels::cuda {
+
+/// combine() of one value per lane, in a tree that is the same for every warp; equal on all lanes
+/// if combine is commutative.
+template <typename T, typename Combine>
+__device__ T warp_reduce(T value, const Combine& combine) {
+  for (int distance = kWarpSize / 2; distance > 0; distance /= 2) {
+    value = combine(value, __shfl_xor_sync(kAllLanes, value, distance));
+  }
+  return value;
+}
+
+__device__ inline float warp_sum(float value) {
+  return warp_reduce(value, [](float a, float b) { return a + b; });
+}
+__device__ inline float warp_max(float value) {
+  return warp_reduce(value, [](float a, float b) { return fmaxf(a, b); });
+}
+
+/// Sum over the threads of a CTA, on every thread; the order depends on the CTA's size alone.
+/// @param scratch  [kThreads / kWarpSize], free again after the next barrier.
+template <int kThreads>
+__device__ float cta_sum(float value, SharedSpan<float> scratch) {
+  constexpr int kWarps = kThreads / kWarpSize;
+  value = warp_sum(value);
+  if constexpr (kWarps == 1) return value;
+  if (lane_index() == 0) scratch[warp_index()] = value;
+  __syncthreads();
+  float sum = 0.0F;
+  for (int warp = 0; warp < kWarps; ++warp) sum += scratch[warp];
+  return sum;
+}
+
+}  // namespace tessera::kernels::cuda

@@ -1,0 +1,30 @@
+#include <cstring>
+
+#include "kernels/cuda/device/memory.h"
+
+namespace tessera::kernels::cuda {
+
+Buffer allocate_device(std::int64_t num_bytes) {
+  return Buffer(num_bytes);
+}
+
+Buffer allocate_pinned(std::int64_t num_bytes) {
+  return Buffer(num_bytes);
+}
+
+Stream create_stream() {
+  return nullptr;
+}
+
+void copy_async(const void* from, void* to, std::int64_t num_bytes, Stream) {
+  if (num_bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(num_bytes));
+}
+
+void synchronize(Stream) {}
+
+// Few, so that small cases have several CTAs for each.
+DeviceProperties device_properties() {
+  return {.num_multiprocessors = 4, .compute_capability = 80};
+}
+
+}  // namespace tessera::kernels::cuda

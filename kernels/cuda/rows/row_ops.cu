@@ -1,0 +1,205 @@
+#include "kernels/cuda/rows/row_ops.h"
+
+#include "common/base/error.h"
+#include "kernels/cuda/device/launch.h"
+#include "kernels/cuda/device/vector.h"
+#include "kernels/cuda/device/view.h"
+#include "kernels/cuda/device/warp.h"
+#include "kernels/op_checks.h"
+
+namespace tessera::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / kWarpSize;
+constexpr int kCtaCols = kThreads * kVector;  // columns that a CTA covers at once
+constexpr int kMaxPasses = 16;                // rows of up to 16384 columns stay in registers
+
+__device__ float4 sum_of(float4 a, float4 b) {
+  return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w};
+}
+
+__device__ float round_to_bf16(float value) {
+  return to_float(to_bf16(value));
+}
+
+struct NormArgs {
+  const float* delta;  // [rows, cols] or null
+  std::int64_t delta_stride;
+  float* x;  // [rows, cols]; written if there is a delta
+  std::int64_t x_stride;
+  const float* weight;  // [cols]
+  Bf16* out;            // [rows, cols]
+  std::int64_t out_stride;
+  std::int64_t cols;
+  float eps;
+  bool aligned;
+};
+
+// One CTA a row, which stays in registers between the sum of squares and the scaling.
+template <int kPasses>
+__global__ __launch_bounds__(kThreads) void norm_kernel(const NormArgs args) {
+  SharedMemory memory;
+  const SharedSpan<float> scratch = memory.take<float>(kWarps);
+  const std::int64_t row = blockIdx.x;
+  float* x = args.x + row * args.x_stride;
+  float4 values[kPasses];
+  float squares = 0.0F;
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const std::int64_t col = (pass * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+    float4 value = load_vector(x, col, args.cols, args.aligned);
+    if (args.delta != nullptr) {
+      const float* delta = args.delta + row * args.delta_stride;
+      value = sum_of(value, load_vector(delta, col, args.cols, args.aligned));
+      store_vector(x, col, args.cols, args.aligned, value);
+    }
+    squares += value.x * value.x + value.y * value.y + value.z * value.z + value.w * value.w;
+    values[pass] = value;
+  }
+  const float mean = cta_sum<kThreads>(squares, scratch) / static_cast<float>(args.cols);
+  const float scale = rsqrtf(mean + args.eps);
+  Bf16* out = args.out + row * args.out_stride;
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const std::int64_t col = (pass * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+    if (col >= args.cols) continue;
+    const float4 weight = load_vector(args.weight, col, args.cols, args.aligned);
+    const float4 value = values[pass];
+    store_vector(
+        out, col, args.cols, args.aligned,
+        {weight.x * round_to_bf16(value.x * scale), weight.y * round_to_bf16(value.y * scale),
+         weight.z * round_to_bf16(value.z * scale), weight.w * round_to_bf16(value.w * scale)});
+  }
+}
+
+void launch_norm(Context& context, std::int64_t rows, const NormArgs& args) {
+  TESSERA_REQUIRE(args.cols <= kMaxPasses * kCtaCols, "rms_norm: rows of ", args.cols,
+                  " columns; at most ", kMaxPasses * kCtaCols);
+  const LaunchShape shape{
+      .grid_x = rows, .threads = kThreads, .shared_bytes = SharedMemory::bytes_of<float>(kWarps)};
+  const std::int64_t passes = (args.cols + kCtaCols - 1) / kCtaCols;
+  const auto kernel = passes <= 1   ? &norm_kernel<1>
+                      : passes <= 2 ? &norm_kernel<2>
+                      : passes <= 4 ? &norm_kernel<4>
+                      : passes <= 8 ? &norm_kernel<8>
+                                    : &norm_kernel<kMaxPasses>;
+  launch(kernel, shape, context.stream(), args);
+}
+
+__device__ float activate(Activation activation, float x) {
+  if (activation == Activation::kSilu) return x / (1.0F + __expf(-x));
+  constexpr float kRootTwoOverPi = 0.7978845608F;
+  return 0.5F * x * (1.0F + tanhf(kRootTwoOverPi * (x + 0.044715F * x * x * x)));
+}
+
+// A CTA makes kCtaCols columns of a row.
+__global__ __launch_bounds__(kThreads) void act_mul_kernel(Activation activation,
+                                                           RowsView<const float> gate_up,
+                                                           RowsView<Bf16> out,
+                                                           bool aligned) {
+  const std::int64_t col =
+      (std::int64_t{blockIdx.y} * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  if (col >= out.cols) return;
+  const float* row = gate_up.row(blockIdx.x);
+  const float4 gate = load_vector(row, col, out.cols, aligned);
+  const float4 up = load_vector(row + out.cols, col, out.cols, aligned);
+  store_vector(out.row(blockIdx.x), col, out.cols, aligned,
+               {activate(activation, gate.x) * up.x, activate(activation, gate.y) * up.y,
+                activate(activation, gate.z) * up.z, activate(activation, gate.w) * up.w});
+}
+
+__global__ __launch_bounds__(kThreads) void add_kernel(RowsView<float> sum,
+                                                       RowsView<const float> x,
+                                                       bool aligned) {
+  const std::int64_t col =
+      (std::int64_t{blockIdx.y} * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  if (col >= sum.cols) return;
+  float* row = sum.row(blockIdx.x);
+  store_vector(row, col, sum.cols, aligned,
+               sum_of(load_vector(row, col, sum.cols, aligned),
+                      load_vector(x.row(blockIdx.x), col, sum.cols, aligned)));
+}
+
+__global__ __launch_bounds__(kThreads) void gather_kernel(RowsView<const float> x,
+                                                          const std::int64_t* rows,  // [out rows]
+                                                          RowsView<float> out,
+                                                          bool aligned) {
+  const std::int64_t col =
+      (std::int64_t{blockIdx.y} * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  if (col >= out.cols) return;
+  store_vector(out.row(blockIdx.x), col, out.cols, aligned,
+               load_vector(x.row(rows[blockIdx.x]), col, out.cols, aligned));
+}
+
+LaunchShape elementwise(const MatrixView& out) {
+  return {.grid_x = out.rows,
+          .grid_y = (out.cols + kCtaCols - 1) / kCtaCols,
+          .threads = kThreads,
+          .shared_bytes = 0};
+}
+
+}  // namespace
+
+void rms_norm(
+    Context& context, ConstMatrixView x, std::span<const float> weight, float eps, MatrixView out) {
+  check_rms_norm(x, weight, out, DType::kBFloat16);
+  // The kernel writes x only if there is a delta.
+  launch_norm(context, x.rows,
+              {.delta = nullptr,
+               .delta_stride = 0,
+               .x = const_cast<float*>(static_cast<const float*>(x.data)),
+               .x_stride = x.row_stride,
+               .weight = weight.data(),
+               .out = static_cast<Bf16*>(out.data),
+               .out_stride = out.row_stride,
+               .cols = x.cols,
+               .eps = eps,
+               .aligned = is_aligned(x) && is_aligned(out) && is_aligned(weight.data())});
+}
+
+void add_rms_norm(Context& context,
+                  MatrixView residual,
+                  ConstMatrixView delta,
+                  std::span<const float> weight,
+                  float eps,
+                  MatrixView out) {
+  check_same_shape("add_rms_norm", residual, delta);
+  check_rms_norm(residual, weight, out, DType::kBFloat16);
+  launch_norm(context, residual.rows,
+              {.delta = static_cast<const float*>(delta.data),
+               .delta_stride = delta.row_stride,
+               .x = static_cast<float*>(residual.data),
+               .x_stride = residual.row_stride,
+               .weight = weight.data(),
+               .out = static_cast<Bf16*>(out.data),
+               .out_stride = out.row_stride,
+               .cols = residual.cols,
+               .eps = eps,
+               .aligned = is_aligned(residual) && is_aligned(delta) && is_aligned(out) &&
+                          is_aligned(weight.data())});
+}
+
+void act_mul(Context& context, Activation activation, ConstMatrixView gate_up, MatrixView out) {
+  check_act_mul(gate_up, out, DType::kBFloat16);
+  const bool aligned = is_aligned(gate_up) && is_aligned(out) && out.cols % kVector == 0;
+  launch(&act_mul_kernel, elementwise(out), context.stream(), activation,
+         rows_view<const float>(gate_up), rows_view<Bf16>(out), aligned);
+}
+
+void add(Context& context, MatrixView sum, ConstMatrixView x) {
+  check_same_shape("add", sum, x);
+  launch(&add_kernel, elementwise(sum), context.stream(), rows_view<float>(sum),
+         rows_view<const float>(x), is_aligned(sum) && is_aligned(x));
+}
+
+void gather_rows(Context& context,
+                 ConstMatrixView x,
+                 std::span<const std::int64_t> rows,
+                 MatrixView out) {
+  check_gather_rows(x, rows, out);
+  launch(&gather_kernel, elementwise(out), context.stream(), rows_view<const float>(x),
+         context.stage(rows), rows_view<float>(out), is_aligned(x) && is_aligned(out));
+}
+
+}  // namespace tessera::kernels::cuda

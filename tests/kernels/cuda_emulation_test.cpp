@@ -1,0 +1,166 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <functional>
+#include <numeric>
+#include <vector>
+
+#include "common/base/error.h"
+#include "kernels/cuda/device/async_copy.h"
+#include "kernels/cuda/device/launch.h"
+#include "kernels/cuda/device/matrix_unit.h"
+#include "kernels/cuda/device/warp.h"
+#include "tests/support/error_matchers.h"
+
+// The stand-in itself: it computes what a GPU would, and sees what a GPU would not forgive.
+namespace tessera::kernels::cuda {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string error_of(const std::function<void()>& run) {
+  try {
+    run();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+void run_cta(int threads, const std::function<void()>& body) {
+  emulation::run_grid(1, 1, static_cast<unsigned>(threads), 4096, body);
+}
+
+TEST(CudaEmulationTest, EveryThreadOfEveryCtaRunsOnce) {
+  std::vector<int> runs(3 * 2 * 64);
+  emulation::run_grid(3, 2, 64, 0, [&] {
+    ++runs[(blockIdx.y * gridDim.x + blockIdx.x) * blockDim.x + threadIdx.x];
+  });
+  EXPECT_THAT(runs, ::testing::Each(1));
+}
+
+TEST(CudaEmulationTest, ShufflesAndSumsReachEveryLane) {
+  std::array<float, 96> sums{};
+  run_cta(96, [&] {
+    SharedMemory memory;
+    const auto scratch = memory.take<float>(3);
+    sums[threadIdx.x] = cta_sum<96>(static_cast<float>(threadIdx.x), scratch);
+  });
+  EXPECT_THAT(sums, ::testing::Each(95.0F * 96 / 2));
+}
+
+TEST(CudaEmulationTest, ARaceIsSeenWhateverTheOrder) {
+  const auto neighbours = [](bool with_barrier) {
+    run_cta(64, [&] {
+      SharedMemory memory;
+      const auto values = memory.take<int>(64);
+      values[static_cast<int>(threadIdx.x)] = 1;
+      if (with_barrier) __syncthreads();
+      const int next = values[static_cast<int>(threadIdx.x + 1) % 64];
+      (void)next;
+    });
+  };
+  neighbours(true);
+  EXPECT_THAT(error_of([&] { neighbours(false); }), HasSubstr("race in shared memory"));
+}
+
+TEST(CudaEmulationTest, AWarpBarrierOrdersItsOwnWarpOnly) {
+  const auto read_from = [](int distance) {
+    run_cta(64, [&] {
+      SharedMemory memory;
+      const auto values = memory.take<int>(64);
+      values[static_cast<int>(threadIdx.x)] = 1;
+      __syncwarp();
+      const int other = values[static_cast<int>(threadIdx.x) ^ distance];
+      (void)other;
+    });
+  };
+  read_from(1);
+  EXPECT_THAT(error_of([&] { read_from(32); }), HasSubstr("race in shared memory"));
+}
+
+TEST(CudaEmulationTest, DivergentBarriersAreNamed) {
+  const auto leaves_early = [] {
+    if (threadIdx.x != 7) __syncthreads();
+  };
+  EXPECT_THAT(error_of([&] { run_cta(64, leaves_early); }), HasSubstr("thread 7 has ended"));
+  const auto goes_two_ways = [] {
+    if (threadIdx.x < 16) {
+      __syncwarp();
+    } else {
+      __shfl_sync(kAllLanes, 1, 0);
+    }
+  };
+  EXPECT_THAT(error_of([&] { run_cta(32, goes_two_ways); }), HasSubstr("lanes of a warp diverge"));
+}
+
+TEST(CudaEmulationTest, AccessesBehindTheEndAreErrors) {
+  EXPECT_THAT(error_of([] {
+                run_cta(32, [] {
+                  SharedMemory memory;
+                  memory.take<int>(1024)[1024] = 0;
+                });
+              }),
+              HasSubstr("shared memory has 4096 bytes"));
+}
+
+TEST(CudaEmulationTest, ACopyIsThereAfterItsWaitAndABarrier) {
+  alignas(16) std::array<float, 4> source = {1, 2, 3, 4};
+  const auto read = [&](bool wait) {
+    float got = 0.0F;
+    run_cta(32, [&] {
+      SharedMemory memory;
+      const auto values = memory.take<float>(4);
+      if (threadIdx.x == 0) {
+        async_copy_16(values, source.data());
+        async_commit();
+        if (wait) async_wait<0>();
+      }
+      __syncthreads();
+      if (threadIdx.x == 1) got = values[2];
+    });
+    return got;
+  };
+  EXPECT_EQ(read(true), 3.0F);
+  EXPECT_FALSE(read(false) == 3.0F);
+}
+
+TEST(CudaEmulationTest, FragmentsMultiplyAsMatrices) {
+  std::array<float, 16 * 8> product{};
+  const auto a = [](int row, int k) { return static_cast<float>(row * 3 % 7 - k % 5); };
+  const auto b = [](int k, int col) { return static_cast<float>(k * 2 % 9 - col); };
+  run_cta(32, [&] {
+    SharedMemory memory;
+    const auto rows = memory.take<Bf16>(16 * 24);
+    const auto cols = memory.take<Bf16>(16 * 24);  // transposed: [n, k]
+    for (int i = lane_index(); i < 16 * 16; i += 32) {
+      rows[i / 16 * 24 + i % 16] = to_bf16(a(i / 16, i % 16));
+      cols[i / 16 * 24 + i % 16] = to_bf16(i / 16 < 8 ? b(i % 16, i / 16) : 0.0F);
+    }
+    __syncwarp();
+    const int lane_row = lane_index() % 16;
+    const int lane_col = lane_index() / 16 * 8;
+    std::uint32_t fragment_a[4];
+    std::uint32_t tiles[4];
+    load_tiles(fragment_a, rows + (lane_row * 24 + lane_col));
+    load_tiles(tiles, cols + (lane_row * 24 + lane_col));
+    const std::uint32_t fragment_b[2] = {tiles[0], tiles[2]};
+    float c[4] = {};
+    multiply_16x8x16(c, fragment_a, fragment_b);
+    for (int i = 0; i < 4; ++i) {
+      const int row = lane_index() / 4 + i / 2 * 8;
+      product[static_cast<std::size_t>(row * 8 + lane_index() % 4 * 2 + i % 2)] = c[i];
+    }
+  });
+  for (int row = 0; row < 16; ++row) {
+    for (int col = 0; col < 8; ++col) {
+      float want = 0.0F;
+      for (int k = 0; k < 16; ++k) want += a(row, k) * b(k, col);
+      EXPECT_EQ(product[static_cast<std::size_t>(row * 8 + col)], want) << row << " " << col;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera::kernels::cuda
