@@ -31,7 +31,9 @@ elseif(TESSERA_SANITIZE)
 endif()
 
 find_package(Threads REQUIRED)
-find_package(PkgConfig REQUIRED)
+if(NOT TESSERA_KERNELS_ONLY)
+  find_package(PkgConfig REQUIRED)
+endif()
 
 # tessera_test(NAME common_decoding_test LABEL cpu SOURCES a_test.cpp LIBRARIES tessera_decoding)
 # One executable per tests/ folder; every TEST in it is a CTest case with that label.

@@ -40,16 +40,15 @@ inline std::string case_name(const ::testing::TestParamInfo<BackendCase>& info) 
   return name_of(info.param);
 }
 
-/// False only for AVX-512 on a machine without.
-inline bool can_run(const BackendCase& c) {
-  return c.instruction_set != "avx512" || __builtin_cpu_supports("avx512bf16") != 0;
-}
+/// Why this machine cannot run a case: no AVX-512, no GPU. Empty: it can.
+std::string missing_for(const BackendCase& c);
 
-/// Fixture of the case lists. Skips, visibly, only what the machine cannot run: AVX-512.
+/// Fixture of the case lists. Skips, visibly, only what the machine cannot run.
 class BackendTest : public ::testing::TestWithParam<BackendCase> {
  protected:
   void SetUp() override {
-    if (!can_run(GetParam())) GTEST_SKIP() << "this machine has no AVX-512 BF16";
+    const std::string missing = missing_for(GetParam());
+    if (!missing.empty()) GTEST_SKIP() << missing;
     backend_ = GetParam().create();
   }
 

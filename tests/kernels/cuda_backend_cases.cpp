@@ -1,15 +1,25 @@
+#include <cuda_runtime_api.h>
+
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/kernels/backend_fixture.h"
+#include "tests/kernels/host_memory_backend.h"
 
 namespace tessera::kernels {
 
 // The contract holds bit for bit in deterministic mode.
 std::unique_ptr<Backend> BackendCase::create(std::int32_t) const {
-  return cuda::create_cuda_backend({.deterministic = true});
+  return with_host_memory(cuda::create_cuda_backend({.deterministic = true}));
 }
 
 std::vector<BackendCase> backend_cases() {
   return {{"cuda", "deterministic"}};
+}
+
+std::string missing_for(const BackendCase&) {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess) return cudaGetErrorString(status);
+  return count > 0 ? "" : "this machine has no GPU";
 }
 
 }  // namespace tessera::kernels

@@ -11,16 +11,12 @@ std::unique_ptr<Backend> BackendCase::create(std::int32_t num_threads) const {
 }
 
 std::vector<BackendCase> backend_cases() {
-  std::vector<BackendCase> cases;
-  for (const std::string_view name : backend_names()) {
-    if (name == "cpu") {
-      cases.push_back({name, "avx512"});
-      cases.push_back({name, "avx2"});
-    } else {
-      cases.push_back({name, ""});
-    }
-  }
-  return cases;
+  return {{"reference", ""}, {"cpu", "avx512"}, {"cpu", "avx2"}};
+}
+
+std::string missing_for(const BackendCase& c) {
+  const bool runs = c.instruction_set != "avx512" || __builtin_cpu_supports("avx512bf16") != 0;
+  return runs ? "" : "this machine has no AVX-512 BF16";
 }
 
 }  // namespace tessera::kernels

@@ -12,11 +12,6 @@
 
 namespace tessera::kernels::cuda {
 
-/// Storage of a bf16 number.
-struct Bf16 {
-  std::uint16_t bits;
-};
-
 __device__ inline float to_float(float value) {
   return value;
 }

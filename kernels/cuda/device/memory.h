@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "kernels/buffer.h"
-#include "kernels/cuda/device/target.h"
+#include "kernels/cuda/device/types.h"
 
 namespace tessera::kernels::cuda {
 

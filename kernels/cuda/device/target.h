@@ -11,18 +11,12 @@
 #include <cuda_runtime.h>
 #endif
 
-#include <cstdint>
+#include "kernels/cuda/device/types.h"
 
 namespace tessera::kernels::cuda {
 
 inline constexpr int kWarpSize = 32;
 inline constexpr unsigned kAllLanes = 0xFFFFFFFFU;
-
-#ifdef TESSERA_CUDA_EMULATION
-using Stream = emulation::Stream;
-#else
-using Stream = cudaStream_t;
-#endif
 
 __device__ inline int lane_index() {
   return static_cast<int>(threadIdx.x) % kWarpSize;

@@ -2,8 +2,8 @@
 
 #include <span>
 
-#include "kernels/cuda/context.h"
-#include "kernels/cuda/cuda_matrix.h"
+#include "kernels/cuda/base/context.h"
+#include "kernels/cuda/base/cuda_matrix.h"
 #include "kernels/ops.h"
 
 /// Contracts: kernels/ops.h.

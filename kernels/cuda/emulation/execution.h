@@ -31,9 +31,6 @@ struct Index3 {
   unsigned z = 1;
 };
 
-/// Nothing is asynchronous here.
-using Stream = void*;
-
 /// Where a thread waits.
 using Site = std::source_location;
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kernels/cuda/context.h"
-#include "kernels/cuda/cuda_matrix.h"
+#include "kernels/cuda/base/context.h"
+#include "kernels/cuda/base/cuda_matrix.h"
 #include "kernels/ops.h"
 
 namespace tessera::kernels::cuda {

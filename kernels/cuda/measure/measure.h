@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <span>
 
-#include "kernels/cuda/context.h"
-#include "kernels/cuda/cuda_matrix.h"
+#include "kernels/cuda/base/context.h"
+#include "kernels/cuda/base/cuda_matrix.h"
 #include "kernels/ops.h"
 
 /// Contracts: kernels/ops.h.

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/context.h"
+#include "kernels/cuda/base/context.h"
 #include "kernels/moe.h"
 
 /// Contracts: kernels/ops.h.

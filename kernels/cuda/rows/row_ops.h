@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <span>
 
-#include "kernels/cuda/context.h"
+#include "kernels/cuda/base/context.h"
 #include "kernels/ops.h"
 
 /// Operations on rows, one CTA a row; contracts: kernels/ops.h.

@@ -1,4 +1,4 @@
-#include "kernels/cuda/cuda_matrix.h"
+#include "kernels/cuda/base/cuda_matrix.h"
 
 #include "common/tensor/padding.h"
 #include "kernels/cuda/device/memory.h"

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "kernels/buffer.h"
-#include "kernels/cuda/device/bfloat16.h"
+#include "kernels/cuda/device/types.h"
 #include "kernels/packed_matrix.h"
 
 namespace tessera::kernels::cuda {

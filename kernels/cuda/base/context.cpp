@@ -1,4 +1,4 @@
-#include "kernels/cuda/context.h"
+#include "kernels/cuda/base/context.h"
 
 #include <cstring>
 
