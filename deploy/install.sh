@@ -18,11 +18,11 @@ build_packages=(
   libopenmpi-dev                      # bootstrap of the ranks
   prometheus-cpp-dev                  # /metrics
   libcurl4-openssl-dev zlib1g-dev     # asked for by prometheus-cpp's CMake package
-  libboost-context1.81-dev            # fibers: CUDA kernels on the host, in tests
   libutf8proc-dev                     # Unicode normalisation in tokenizers
   nlohmann-json3-dev libpcre2-dev libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev)
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
+  libboost-context1.81-dev            # fibers: CUDA kernels on the host, in tests
   python3 python3-venv                # include rules, strategy names, clients of a running server
   chromium                            # a person on the page
   clang-format-14

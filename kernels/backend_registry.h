@@ -19,6 +19,10 @@ struct BackendOptions {
   /// Instruction set to use, of those the back end has; empty: the best that this machine has.
   /// "reference" has none and ignores it, the threads and the CPUs.
   std::string instruction_set;
+  /// "cuda": which of the machine's GPUs, counted round.
+  std::int32_t device = 0;
+  /// "cuda": a row's bits depend on its own inputs alone (ops.h), at a cost. The others always are.
+  bool deterministic = false;
 };
 
 /// Names that create_backend knows.

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "kernels/available_memory.h"
 #include "kernels/ops.h"
 
 namespace tessera::kernels {
@@ -15,6 +16,12 @@ class HostBackend : public Backend {
   }
   void download(const void* device, void* host, std::int64_t num_bytes) override {
     copy(device, host, num_bytes);
+  }
+
+  bool computes_in_host_memory() const override { return true; }
+  std::int64_t memory_for_pages() const override {
+    constexpr double kShare = 0.6;  // the machine has other things to do
+    return static_cast<std::int64_t>(kShare * static_cast<double>(available_memory_bytes()));
   }
 
  private:

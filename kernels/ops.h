@@ -129,6 +129,13 @@ class Backend {
   /// Device to host, behind every operation called before. Done on return.
   virtual void download(const void* device, void* host, std::int64_t num_bytes) = 0;
 
+  /// True if memory from allocate() is the host's.
+  virtual bool computes_in_host_memory() const = 0;
+
+  /// What allocate() may still take for pages, with room left for everything else: for all ranks
+  /// on this device together.
+  virtual std::int64_t memory_for_pages() const = 0;
+
   // --- weights ---
 
   /// An all-zero packed matrix; pack_rows fills it.

@@ -58,7 +58,8 @@ struct ServerConfig {
   std::int32_t tp = 1;
   bool expert_parallel = false;  ///< Ranks divide routed experts by expert, not by width.
   std::int32_t replicas = 1;
-  std::string backend = "cpu";           ///< cpu | reference
+  std::string backend = "cpu";  ///< cpu | cuda | reference
+  bool deterministic = false;
   std::int32_t threads_per_rank = 0;     ///< 0: the machine's cores shared out among its ranks.
   std::string instruction_set = "auto";  ///< auto | avx512 | avx2 (cpu back end)
   std::string communicator = "auto";     ///< auto | shared_memory | mpi; one rank is always single.

@@ -29,7 +29,7 @@ constexpr std::int64_t kMaxBytes = std::int64_t{1} << 50;
 constexpr std::int64_t kDay = 86'400'000;
 
 constexpr std::array<string_view, 2> kLoadFormats = {"auto", "dummy"};
-constexpr std::array<string_view, 2> kBackends = {"cpu", "reference"};
+constexpr std::array<string_view, 3> kBackends = {"cpu", "cuda", "reference"};
 constexpr std::array<string_view, 3> kInstructionSets = {"auto", "avx512", "avx2"};
 constexpr std::array<string_view, 3> kCommunicators = {"auto", "shared_memory", "mpi"};
 constexpr std::array<string_view, 4> kLogLevels = {"debug", "info", "warning", "error"};
@@ -156,7 +156,12 @@ const ConfigKey kKeys[] = {
     {"replicas", kRanks, &ServerConfig::replicas, kS | kC,
      "Copies of the model, each with ranks and pages of its own.", 1, 64},
     {"backend", kRanks, &ServerConfig::backend, kS | kC | kW,
-     "cpu: fast kernels; reference: plain loops in high precision, slow.", 0, 0, kBackends},
+     "cpu: fast kernels; cuda: a GPU for each rank, which share one where there are fewer; "
+     "reference: plain loops in high precision, slow.",
+     0, 0, kBackends},
+    {"deterministic", kRanks, &ServerConfig::deterministic, kS | kW,
+     "Of the cuda back end: tokens do not depend on what else is in the batch, nor on tp. Costs "
+     "speed; the others always are."},
     {"threads_per_rank", kRanks, &ServerConfig::threads_per_rank, kS | kW,
      "Compute threads of a rank; 0 shares out the machine's cores among its ranks.", 0, 1024},
     {"instruction_set", kRanks, &ServerConfig::instruction_set, kS | kW,

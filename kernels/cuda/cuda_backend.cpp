@@ -51,6 +51,12 @@ class CudaBackend final : public Backend {
     synchronize(context_.stream());
   }
 
+  bool computes_in_host_memory() const override { return false; }
+  std::int64_t memory_for_pages() const override {
+    constexpr double kShare = 0.85;  // the rest is for workspaces
+    return static_cast<std::int64_t>(kShare * static_cast<double>(free_device_bytes()));
+  }
+
   std::unique_ptr<PackedMatrix> create_packed(const PackShape& shape) override {
     check_shape(shape);
     return std::make_unique<CudaMatrix>(shape);

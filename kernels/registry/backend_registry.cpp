@@ -4,6 +4,7 @@
 #include "common/base/error.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/reference/reference_backend.h"
+#include "kernels/registry/cuda_module.h"
 
 namespace tessera::kernels {
 namespace {
@@ -17,8 +18,9 @@ struct BackendEntry {
 constexpr BackendEntry kBackends[] = {
     {"reference", &create_reference_backend},
     {"cpu", &create_cpu_backend},
+    {"cuda", &load_cuda_backend},
 };
-constexpr std::string_view kNames[] = {kBackends[0].name, kBackends[1].name};
+constexpr std::string_view kNames[] = {kBackends[0].name, kBackends[1].name, kBackends[2].name};
 
 }  // namespace
 

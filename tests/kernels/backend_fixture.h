@@ -42,6 +42,9 @@ inline std::string case_name(const ::testing::TestParamInfo<BackendCase>& info) 
 
 /// Why this machine cannot run a case: no AVX-512, no GPU. Empty: it can.
 std::string missing_for(const BackendCase& c);
+inline bool can_run(const BackendCase& c) {
+  return missing_for(c).empty();
+}
 
 /// Fixture of the case lists. Skips, visibly, only what the machine cannot run.
 class BackendTest : public ::testing::TestWithParam<BackendCase> {

@@ -39,12 +39,17 @@ WorkerJobOptions job_options(const ServerConfig& config, const WorkerEnvironment
   return options;
 }
 
-ModelExecutorOptions executor_options(const ServerConfig& config, CpuShare cpus, bool is_first) {
+ModelExecutorOptions executor_options(const ServerConfig& config,
+                                      CpuShare cpus,
+                                      std::int32_t local_rank,
+                                      bool is_first) {
   ModelExecutorOptions options;
   options.model_dir = config.model;
   options.load_format = load_format_from_name(config.load_format);
   if (config.expert_parallel) options.experts = ExpertSharding::kByExpert;
   options.backend = config.backend;
+  options.device = local_rank;
+  options.deterministic = config.deterministic;
   options.instruction_set = config.instruction_set == "auto" ? "" : config.instruction_set;
   options.num_threads = cpus.num_threads;
   options.cpus = std::move(cpus.cpus);
@@ -71,7 +76,8 @@ int run_rank_of_job(MpiSession& mpi,
   // notices a missing rank much sooner.
   const WaitOptions wait{config.join_timeout, cpus.cpus.empty() ? 0 : kPollsWithOwnCore};
   auto communicator = create_communicator(mpi.communicator(), config.communicator, hosts, wait);
-  const ModelExecutorOptions options = executor_options(config, cpus, mpi.rank() == 0);
+  const ModelExecutorOptions options =
+      executor_options(config, cpus, hosts.local_rank, mpi.rank() == 0);
   return run_worker_job(mpi, job,
                         [&] { return create_model_executor(options, std::move(communicator)); });
 }

@@ -47,7 +47,7 @@ Decoder::Decoder(const ModelSpec& spec,
       shard_(shard),
       weights_(weights),
       backend_(backend),
-      communicator_(communicator),
+      sum_(create_tensor_sum(communicator, backend)),
       max_rows_(std::max(max_rows, EmbeddingRecipe::kMaxIds + 1)) {
   const DType activation = backend.activation_dtype();
   const DType cache = backend.cache_dtype();
@@ -260,7 +260,7 @@ void Decoder::experts(const LayerWeights& layer, std::int64_t num_rows) {
 }
 
 void Decoder::reduce(const MatrixView& partial) {
-  if (communicator_.size() > 1) communicator_.all_reduce_tree(values_of(partial));
+  sum_->all_reduce_tree(values_of(partial));
 }
 
 }  // namespace tessera

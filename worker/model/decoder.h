@@ -1,12 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "common/model_spec/sharding.h"
 #include "kernels/ops.h"
-#include "worker/comm/communicator.h"
+#include "worker/comm/tensor_sum.h"
 #include "worker/kv/kv_pool.h"
 #include "worker/model/model_weights.h"
 
@@ -82,7 +83,7 @@ class Decoder {
   const RankShard& shard_;
   const ModelWeights& weights_;
   kernels::Backend& backend_;
-  Communicator& communicator_;
+  std::unique_ptr<TensorSum> sum_;
   std::int64_t max_rows_;  ///< At least what one recipe gathers.
 
   Workspace residual_;       // fp32 [rows, hidden]

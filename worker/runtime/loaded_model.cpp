@@ -47,7 +47,9 @@ std::unique_ptr<LoadedModel> load_model(const ModelExecutorOptions& options,
   model->backend =
       kernels::create_backend(options.backend, {.num_threads = options.num_threads,
                                                 .cpus = options.cpus,
-                                                .instruction_set = options.instruction_set});
+                                                .instruction_set = options.instruction_set,
+                                                .device = options.device,
+                                                .deterministic = options.deterministic});
   const std::unique_ptr<TensorSource> source = open_source(options, model->spec);
   model->weights =
       load_weights(model->spec, model->shard, *source, *model->backend, options.on_load_progress);

@@ -6,15 +6,12 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
-#include "worker/runtime/available_memory.h"
 #include "worker/runtime/loaded_model.h"
 #include "worker/runtime/model_runner.h"
 #include "worker/runtime/timed_communicator.h"
 
 namespace tessera {
 namespace {
-
-constexpr double kKvShareOfMemory = 0.6;
 
 double seconds(Duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -105,8 +102,7 @@ std::unique_ptr<RankExecutor> create_model_executor(const ModelExecutorOptions& 
   std::unique_ptr<LoadedModel> model = load_on_all_ranks(options, *communicator);
   std::int64_t kv_memory_bytes = options.kv_memory_bytes;
   if (kv_memory_bytes == 0) {
-    kv_memory_bytes = static_cast<std::int64_t>(
-        kKvShareOfMemory * static_cast<double>(available_memory_bytes()) / communicator->size());
+    kv_memory_bytes = model->backend->memory_for_pages() / communicator->size();
   }
   communicator->barrier();  // nobody takes memory for pages before all have looked
   return std::make_unique<ModelExecutor>(std::move(model), std::move(communicator),

@@ -25,7 +25,9 @@ struct ModelExecutorOptions {
   std::string model_dir;  ///< config.json, tokenizer.json; *.safetensors unless kDummy.
   LoadFormat load_format = LoadFormat::kSafetensors;
   ExpertSharding experts = ExpertSharding::kByWidth;
-  std::string backend = "cpu";       ///< "cpu" or "reference"
+  std::string backend = "cpu";       ///< "cpu", "cuda" or "reference"
+  std::int32_t device = 0;           ///< As kernels::BackendOptions has it.
+  bool deterministic = false;        ///< Likewise.
   std::int32_t num_threads = 1;      ///< Compute threads of this rank, the calling one included.
   std::vector<std::int32_t> cpus;    ///< As kernels::BackendOptions has it: where threads run.
   std::string instruction_set;       ///< Likewise; empty: the best this machine has.

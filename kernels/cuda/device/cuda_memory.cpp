@@ -33,6 +33,13 @@ Buffer allocate_device(std::int64_t num_bytes) {
   return buffer;
 }
 
+std::int64_t free_device_bytes() {
+  std::size_t free_bytes = 0;
+  std::size_t all_bytes = 0;
+  TESSERA_CUDA_CHECK(cudaMemGetInfo(&free_bytes, &all_bytes));
+  return static_cast<std::int64_t>(free_bytes);
+}
+
 Buffer allocate_pinned(std::int64_t num_bytes) {
   if (num_bytes == 0) return {};
   void* data = nullptr;

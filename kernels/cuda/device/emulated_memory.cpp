@@ -1,11 +1,16 @@
 #include <cstring>
 
+#include "kernels/available_memory.h"
 #include "kernels/cuda/device/memory.h"
 
 namespace tessera::kernels::cuda {
 
 Buffer allocate_device(std::int64_t num_bytes) {
   return Buffer(num_bytes);
+}
+
+std::int64_t free_device_bytes() {
+  return available_memory_bytes();
 }
 
 Buffer allocate_pinned(std::int64_t num_bytes) {

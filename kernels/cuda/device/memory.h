@@ -11,6 +11,9 @@ namespace tessera::kernels::cuda {
 /// left, and what to lower.
 Buffer allocate_device(std::int64_t num_bytes);
 
+/// Memory that the current GPU has left.
+std::int64_t free_device_bytes();
+
 /// Host memory that the GPU's copy engines read without a detour.
 Buffer allocate_pinned(std::int64_t num_bytes);
 

@@ -5,11 +5,11 @@
 
 #include <fstream>
 
+#include "kernels/available_memory.h"
 #include "tests/support/error_matchers.h"
 #include "tests/worker/support/fixture.h"
 #include "tests/worker/support/on_ranks.h"
 #include "tests/worker/support/thread_communicator.h"
-#include "worker/runtime/available_memory.h"
 
 namespace tessera {
 namespace {
@@ -123,7 +123,7 @@ TEST(ModelExecutorTest, PagesGetWhatWasAskedForOrAShareOfTheMachine) {
   options.kv_memory_bytes = 123'456;
   EXPECT_EQ(create_rank(options)->kv_memory_bytes(), 123'456);
   options.kv_memory_bytes = 0;
-  const std::int64_t available = available_memory_bytes();
+  const std::int64_t available = kernels::available_memory_bytes();
   const auto pair = create_ranks(options, 2);
   const std::int64_t share = pair[0]->kv_memory_bytes();
   EXPECT_GT(share, available / 10);  // 0.3, other processes may take and give in the meantime

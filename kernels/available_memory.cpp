@@ -1,4 +1,4 @@
-#include "worker/runtime/available_memory.h"
+#include "kernels/available_memory.h"
 
 #include <algorithm>
 #include <fstream>
@@ -7,7 +7,7 @@
 
 #include "common/base/error.h"
 
-namespace tessera {
+namespace tessera::kernels {
 namespace {
 
 // A file that holds one number. "max" (no limit) is none.
@@ -40,4 +40,4 @@ std::int64_t available_memory_bytes() {
   return std::clamp<std::int64_t>(*limit - *used, 0, machine);
 }
 
-}  // namespace tessera
+}  // namespace tessera::kernels
