@@ -1,5 +1,7 @@
 #include "kernels/measure_partial.h"
 
+#include <cmath>
+
 #include "common/base/error.h"
 
 namespace tessera::kernels {

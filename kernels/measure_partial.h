@@ -1,11 +1,12 @@
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
+#include "common/base/host_device.h"
 #include "common/base/types.h"
 #include "common/decoding/measurement.h"
+#include "kernels/exponential.h"
 
 namespace tessera::kernels {
 
@@ -28,8 +29,9 @@ struct MeasurePartial {
 
 /// Partial of the union of two disjoint parts, `left` with the lower ids. Choices do not depend on
 /// how the vocabulary is cut; the sums follow the order of the merges, so equal bits need the
-/// same tree (partition.h).
-inline MeasurePartial merge(const MeasurePartial& left, const MeasurePartial& right) {
+/// same tree (partition.h); they are the same on hosts and GPUs.
+TESSERA_HOST_DEVICE inline MeasurePartial merge(const MeasurePartial& left,
+                                                const MeasurePartial& right) {
   if (left.greedy_token < 0) return right;
   if (right.greedy_token < 0) return left;
   const bool right_chosen = right.token >= 0 && right.score >= left.score;
@@ -39,16 +41,17 @@ inline MeasurePartial merge(const MeasurePartial& left, const MeasurePartial& ri
   const MeasurePartial& low = right_greedy ? left : right;
   const double distance = low.max_logit - high.max_logit;  // <= 0, finite
   const double tempered_distance = distance / high.temperature;
-  const double tempered_scale = std::exp(tempered_distance);
+  const double tempered_scale = exponential(tempered_distance);
   MeasurePartial merged = high;
   merged.score = chosen.score;
   merged.token = chosen.token;
   merged.logit = chosen.logit;
-  merged.plain_sum = high.plain_sum + low.plain_sum * std::exp(distance);
-  merged.tempered_sum = high.tempered_sum + low.tempered_sum * tempered_scale;
+  merged.plain_sum = high.plain_sum + rounded_product(low.plain_sum, exponential(distance));
+  merged.tempered_sum = high.tempered_sum + rounded_product(low.tempered_sum, tempered_scale);
+  const double weighted =
+      low.tempered_weighted_sum + rounded_product(low.tempered_sum, tempered_distance);
   merged.tempered_weighted_sum =
-      high.tempered_weighted_sum +
-      (low.tempered_weighted_sum + low.tempered_sum * tempered_distance) * tempered_scale;
+      high.tempered_weighted_sum + rounded_product(weighted, tempered_scale);
   return merged;
 }
 

@@ -8,7 +8,7 @@
 namespace tessera::kernels {
 
 /// Temperature that the tempered distribution of a measure is taken at: 1 for greedy rows.
-inline float effective_temperature(const Measure& measure) {
+TESSERA_HOST_DEVICE inline float effective_temperature(const Measure& measure) {
   return measure.kind == MeasureKind::kGreedy || measure.temperature == 0.0F ? 1.0F
                                                                              : measure.temperature;
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "common/base/host_device.h"
 #include "common/base/types.h"
 
 namespace tessera {
@@ -26,7 +27,7 @@ using PhiloxWords = std::array<std::array<std::uint32_t, kLanes>, 4>;
 
 /// Turns counters into random words; key = (seed mod 2^32, seed >> 32).
 template <std::size_t kLanes>
-inline void philox_rounds(std::uint64_t seed, PhiloxWords<kLanes>& c) {
+TESSERA_HOST_DEVICE inline void philox_rounds(std::uint64_t seed, PhiloxWords<kLanes>& c) {
   auto k0 = static_cast<std::uint32_t>(seed);
   auto k1 = static_cast<std::uint32_t>(seed >> 32);
   for (int round = 0; round < 10; ++round) {
@@ -47,11 +48,11 @@ inline void philox_rounds(std::uint64_t seed, PhiloxWords<kLanes>& c) {
 /// Counter = (c0, position, step, stream), key = (seed mod 2^32, seed >> 32).
 ///
 /// Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
-inline std::array<std::uint32_t, 4> philox4x32_10(std::uint64_t seed,
-                                                  std::uint32_t c0,
-                                                  Position position,
-                                                  std::int32_t step,
-                                                  RandomStream stream) {
+TESSERA_HOST_DEVICE inline std::array<std::uint32_t, 4> philox4x32_10(std::uint64_t seed,
+                                                                      std::uint32_t c0,
+                                                                      Position position,
+                                                                      std::int32_t step,
+                                                                      RandomStream stream) {
   PhiloxWords<1> c{{{c0},
                     {static_cast<std::uint32_t>(position)},
                     {static_cast<std::uint32_t>(step)},
@@ -61,12 +62,15 @@ inline std::array<std::uint32_t, 4> philox4x32_10(std::uint64_t seed,
 }
 
 /// Uniform in (0, 1), exact in fp32: ((word >> 9) + 0.5) 2^-23.
-inline double uniform_of_word(std::uint32_t word) {
+TESSERA_HOST_DEVICE inline double uniform_of_word(std::uint32_t word) {
   return (static_cast<double>(word >> 9) + 0.5) * 0x1p-23;
 }
 
 /// Gumbel(0, 1) noise of one token id: -log(-log(u)).
-inline double gumbel_noise(std::uint64_t seed, Position position, std::int32_t step, TokenId id) {
+TESSERA_HOST_DEVICE inline double gumbel_noise(std::uint64_t seed,
+                                               Position position,
+                                               std::int32_t step,
+                                               TokenId id) {
   const auto token = static_cast<std::uint32_t>(id);
   const auto words = philox4x32_10(seed, token >> 2, position, step, RandomStream::kToken);
   return -std::log(-std::log(uniform_of_word(words[token & 3])));

@@ -1,6 +1,5 @@
 #include "common/base/error.h"
 #include "kernels/cuda/attention/block_attention.h"
-#include "kernels/cuda/measure/measure.h"
 #include "kernels/cuda/moe/moe.h"
 #include "kernels/cuda/qkv/qkv_rows.h"
 namespace tessera::kernels::cuda {
@@ -8,26 +7,6 @@ void block_attention(Context&, const AttentionArgs&) {
   TESSERA_CHECK(false, "unfinished");
 }
 void qk_norm_rope_store(Context&, const QkvArgs&) {
-  TESSERA_CHECK(false, "unfinished");
-}
-std::int64_t measure_workspace_bytes(const CudaMatrix&, std::int64_t) {
-  return 0;
-}
-void measure(Context&,
-             ConstMatrixView,
-             const CudaMatrix&,
-             const VocabularyShard&,
-             std::span<const Measure>,
-             std::span<std::byte>,
-             std::span<MeasurePartial>) {
-  TESSERA_CHECK(false, "unfinished");
-}
-void logits(Context&,
-            ConstMatrixView,
-            const CudaMatrix&,
-            const VocabularyShard&,
-            std::span<const Measure>,
-            MatrixView) {
   TESSERA_CHECK(false, "unfinished");
 }
 void moe_route(Context&, const RouteArgs&) {

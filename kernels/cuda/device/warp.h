@@ -1,16 +1,30 @@
 #pragma once
 
+#include <bit>
+
 #include "kernels/cuda/device/shared_memory.h"
 #include "kernels/cuda/device/target.h"
 
 namespace tessera::kernels::cuda {
+
+/// The value of the lane whose number differs in the bits of `mask`.
+/// @tparam T  Plain data of whole 32-bit words.
+template <typename T>
+__device__ T shuffle_xor(T value, int mask) {
+  struct Words {
+    unsigned word[sizeof(T) / sizeof(unsigned)];
+  };
+  auto words = std::bit_cast<Words>(value);
+  for (unsigned& word : words.word) word = __shfl_xor_sync(kAllLanes, word, mask);
+  return std::bit_cast<T>(words);
+}
 
 /// combine() of one value per lane, in a tree that is the same for every warp; equal on all lanes
 /// if combine is commutative.
 template <typename T, typename Combine>
 __device__ T warp_reduce(T value, const Combine& combine) {
   for (int distance = kWarpSize / 2; distance > 0; distance /= 2) {
-    value = combine(value, __shfl_xor_sync(kAllLanes, value, distance));
+    value = combine(value, shuffle_xor(value, distance));
   }
   return value;
 }

@@ -169,6 +169,9 @@ T atomicMax(T* address, T value) {
 inline float __expf(float x) {
   return std::exp(x);
 }
+inline float __logf(float x) {
+  return std::log(x);
+}
 inline float __fdividef(float a, float b) {
   return a / b;
 }

@@ -1,0 +1,144 @@
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+
+#include "kernels/cuda/measure/measure_rows.h"
+#include "kernels/measure_row.h"
+#include "kernels/partition.h"
+#include "tests/kernels/backend_fixture.h"
+#include "tests/support/error_matchers.h"
+
+// What the case lists do not reach: leaves of several parts, several groups of rows.
+namespace tessera::kernels::cuda {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+constexpr std::int64_t kCols = 2 * 9504;  // two leaves of three parts
+constexpr std::int64_t kRows = 6;
+
+Matrix wide_logits() {
+  Matrix logits = random_matrix(kRows, kCols, /*seed=*/41);
+  for (std::int64_t i = 0; i < kCols; ++i) {
+    logits.at(1, i) = 0.5F;                            // all equal
+    logits.at(2, i) = i % 7 == 0 ? kNaN : -kInfinity;  // nothing to choose
+    logits.at(3, i) = i == 4000 ? -3.0F : -kInfinity;  // one, in the second part
+    logits.at(4, i) *= i % 11 == 0 ? kNaN : 8.0F;      // some that do not count
+  }
+  for (const std::int64_t id : {17, 3200, 8000, 9000, 9001}) {
+    logits.at(0, id) = 20.0F;  // ties of three parts
+    logits.at(5, id) = 1e20F;  // that noise does not part
+  }
+  return logits;
+}
+
+std::vector<Measure> wide_measures(MeasureKind kind, float temperature) {
+  std::vector<Measure> measures(kRows);
+  for (std::size_t i = 0; i < measures.size(); ++i) {
+    measures[i].kind = kind;
+    measures[i].temperature = temperature;
+    measures[i].seed = 77 + i;
+    measures[i].position = static_cast<Position>(i);
+  }
+  return measures;
+}
+
+std::vector<MeasurePartial> measured(ConstMatrixView logits, const std::vector<Measure>& measures) {
+  Context context(/*deterministic=*/true);
+  std::vector<MeasurePartial> parts(
+      static_cast<std::size_t>(logits.rows * num_measure_parts(logits.cols, 2)));
+  std::vector<MeasurePartial> partials(measures.size());
+  measure_rows(context, {logits, 2, {0, static_cast<std::int32_t>(kCols), -1}, measures.data()},
+               parts.data(), partials.data());
+  return partials;
+}
+
+TEST(CudaMeasureTest, PartsOfAVocabularyAreAsItsLeaves) {
+  EXPECT_EQ(num_measure_parts(kCols, 2), 6);
+  Matrix logits = wide_logits();
+  for (const auto& [kind, temperature] :
+       {std::pair{MeasureKind::kGreedy, 0.0F}, std::pair{MeasureKind::kSampled, 1.0F},
+        std::pair{MeasureKind::kSampled, 0.3F}, std::pair{MeasureKind::kCanvas, 2.0F}}) {
+    const auto measures = wide_measures(kind, temperature);
+    const auto got = measured(logits.view(), measures);
+    for (std::int64_t row = 0; row < kRows; ++row) {
+      SCOPED_TRACE(::testing::Message() << "row " << row << ", temperature " << temperature);
+      const auto i = static_cast<std::size_t>(row);
+      const std::span<const float> values(&logits.at(row, 0), kCols);
+      const MeasurePartial want =
+          merge(measure_leaf(values.first(kCols / 2), 0, measures[i]),
+                measure_leaf(values.subspan(kCols / 2), kCols / 2, measures[i]));
+      EXPECT_EQ(got[i].token, want.token);
+      EXPECT_EQ(got[i].greedy_token, want.greedy_token);
+      EXPECT_EQ(got[i].max_logit, want.max_logit);
+      EXPECT_EQ(got[i].logit, want.logit);
+      EXPECT_NEAR(got[i].plain_sum, want.plain_sum, 1e-6 * want.plain_sum);
+      EXPECT_NEAR(got[i].tempered_sum, want.tempered_sum, 1e-6 * want.tempered_sum);
+      if (row == 2) {
+        EXPECT_ERROR(finish(got[i], measures[i]), kInternal);
+      } else if (kind == MeasureKind::kCanvas) {
+        EXPECT_NEAR(finish(got[i], measures[i]).entropy, finish(want, measures[i]).entropy, 1e-5);
+      }
+    }
+  }
+}
+
+TEST(CudaMeasureTest, WhereARowLiesDoesNotChangeABit) {
+  Matrix logits = wide_logits();  // its rows begin anywhere
+  Matrix packed(kRows, kCols, /*padding=*/0);
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    std::copy_n(&logits.at(row, 0), kCols, &packed.at(row, 0));
+  }
+  const auto measures = wide_measures(MeasureKind::kSampled, 0.7F);
+  const auto one = measured(logits.view(), measures);
+  const auto other = measured(packed.view(), measures);
+  EXPECT_EQ(std::memcmp(one.data(), other.data(), one.size() * sizeof one[0]), 0);
+}
+
+TEST(CudaMeasureTest, GroupsOfRowsDoNotChangeABit) {
+  constexpr std::int64_t kHidden = 8;
+  constexpr std::int64_t kManyRows = 258;  // a group and two
+  const auto backend = backend_cases().front().create();
+  const auto head = backend->create_packed({128, kHidden, 1, 1});
+  backend->pack_rows(*head, 0, random_matrix(128, kHidden, 3).view());
+  TypedMatrix hidden(DType::kBFloat16, random_matrix(kManyRows, kHidden, 4));
+  std::vector<Measure> measures(kManyRows);
+  for (std::size_t i = 0; i < measures.size(); ++i) {
+    measures[i].kind = MeasureKind::kSampled;
+    measures[i].temperature = 1.0F;
+    measures[i].seed = i;
+  }
+  const auto run = [&](std::int64_t first, std::int64_t count) {
+    ConstMatrixView rows = std::as_const(hidden).view();
+    rows.data = rows.row(first);
+    rows.rows = count;
+    std::vector<std::byte> workspace(
+        static_cast<std::size_t>(backend->measure_workspace_bytes(*head, count)));
+    std::vector<MeasurePartial> partials(static_cast<std::size_t>(count));
+    backend->measure(rows, *head, {0, 128, 5},
+                     std::span(measures).subspan(static_cast<std::size_t>(first), partials.size()),
+                     workspace, partials);
+    return partials;
+  };
+  const auto together = run(0, kManyRows);
+  for (const std::int64_t row : {0, 255, 256, 257}) {
+    const auto alone = run(row, 1);
+    EXPECT_EQ(std::memcmp(alone.data(), &together[static_cast<std::size_t>(row)], sizeof alone[0]),
+              0)
+        << "row " << row;
+  }
+}
+
+TEST(CudaMeasureTest, LeavesThatCutAVectorAreRefused) {
+  const Matrix logits(1, 12);
+  const Measure measure;
+  Context context(/*deterministic=*/true);
+  MeasurePartial partial;
+  EXPECT_ERROR(measure_rows(context, {logits.view(), 2, {0, 12, -1}, &measure}, &partial, &partial),
+               kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace tessera::kernels::cuda
