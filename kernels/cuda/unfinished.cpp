@@ -1,14 +1,6 @@
 #include "common/base/error.h"
-#include "kernels/cuda/attention/block_attention.h"
 #include "kernels/cuda/moe/moe.h"
-#include "kernels/cuda/qkv/qkv_rows.h"
 namespace tessera::kernels::cuda {
-void block_attention(Context&, const AttentionArgs&) {
-  TESSERA_CHECK(false, "unfinished");
-}
-void qk_norm_rope_store(Context&, const QkvArgs&) {
-  TESSERA_CHECK(false, "unfinished");
-}
 void moe_route(Context&, const RouteArgs&) {
   TESSERA_CHECK(false, "unfinished");
 }

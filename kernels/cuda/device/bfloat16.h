@@ -49,6 +49,17 @@ __device__ inline float high_of(std::uint32_t packed) {
   return to_float(Bf16{static_cast<std::uint16_t>(packed >> 16)});
 }
 
+/// Two neighbours of a row that begins anywhere, rounded.
+__device__ inline void store_pair(Bf16* to, float low, float high) {
+  const std::uint32_t pair = pack_bf16(low, high);
+  if (reinterpret_cast<std::uintptr_t>(to) % sizeof(pair) == 0) {
+    *reinterpret_cast<std::uint32_t*>(to) = pair;
+    return;
+  }
+  to[0] = {static_cast<std::uint16_t>(pair & 0xFFFFU)};
+  to[1] = {static_cast<std::uint16_t>(pair >> 16)};
+}
+
 /// `value` as an element of T: float or Bf16.
 template <typename T>
 __device__ T element_of(float value) {

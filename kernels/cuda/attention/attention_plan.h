@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/ops.h"
+
+namespace tessera::kernels::cuda {
+
+// The work of one block_attention call. Rows times the query heads of one KV head are its
+// "queries": query i of a span is row i / group with head i % group. A plan does not depend on q,
+// k, v, out or the pages' contents: layers with equal windows, heads and page tables share one.
+
+/// Rows of one sequence.
+struct PlanSpan {
+  std::int64_t first_row = 0;  ///< Of q, k, v and out.
+  Position first = 0;
+  std::int32_t cache_len = 0;
+  PositionRange hole;
+  std::int32_t first_page = 0;       ///< Of AttentionPlan::page_table.
+  std::int32_t first_fresh_end = 0;  ///< Of AttentionPlan::fresh_ends.
+};
+
+/// Work of one CTA for each KV head: some queries of a span over some keys.
+struct PlanItem {
+  std::int32_t span = 0;
+  std::int32_t first_query = 0;
+  std::int32_t num_queries = 0;  ///< Up to PlanShape::tile_queries.
+  Position key_begin = 0;
+  Position key_end = 0;             ///< key_begin: the queries see nothing.
+  std::int32_t first_partial = -1;  ///< Where the sums of the first query go; -1: they are final.
+};
+
+/// Queries whose sums were made in parts: part i of query j lies at
+/// first_partial + i * num_queries + j.
+struct MergeItem {
+  std::int32_t span = 0;
+  std::int32_t first_query = 0;
+  std::int32_t num_queries = 0;
+  std::int32_t first_partial = 0;
+  std::int32_t num_parts = 0;
+};
+
+struct AttentionPlan {
+  std::vector<PlanSpan> spans;
+  std::vector<PlanItem> items;    ///< Longest first.
+  std::vector<MergeItem> merges;  ///< Of the queries in parts.
+  std::vector<PageId> page_table;
+  std::vector<Position> fresh_ends;  ///< Of each row: end of the new rows that it sees.
+  std::int32_t num_partials = 0;     ///< For each KV head.
+};
+
+/// How a plan cuts the work.
+struct PlanShape {
+  std::int32_t tile_queries = 64;
+  /// > 0: keys are cut at its multiples. 0: they are cut, at multiples of min_part_keys, into as
+  /// many parts as keep the GPU busy.
+  std::int32_t part_keys = 0;
+  std::int32_t min_part_keys = 256;
+  std::int32_t num_slots = 1;  ///< CTAs that run at once.
+};
+
+AttentionPlan plan_attention(const AttentionArgs& args, const PlanShape& shape);
+
+}  // namespace tessera::kernels::cuda
