@@ -31,16 +31,41 @@ struct SceneShape {
 
 SceneSequence random_sequence(const SceneShape& shape, std::int32_t length, std::mt19937& rng);
 
+std::int32_t draw(std::mt19937& rng, std::int32_t low, std::int32_t high);
+
+/// A batch of spans, before it is laid out in memory.
+struct SceneBatch {
+  SceneShape shape;
+  float scale = 1.0F;
+  std::int32_t window = 0;
+  std::vector<SceneSequence> sequences;  ///< One for each span.
+  std::vector<SceneSpan> spans;
+};
+
+/// Spans of every mask kind in turn, with gaps, holes and a window now and then; up to 80 rows of
+/// sequences of up to `longest` positions.
+SceneBatch random_batch(std::int32_t head_dim,
+                        std::int32_t group,
+                        int num_spans,
+                        std::uint32_t seed,
+                        std::int32_t longest = 260);
+
+/// The span, or two pieces of it that must give the same: the first rows, then the others over a
+/// longer cache.
+std::vector<SceneSpan> pieces_of(const SceneSpan& span, std::mt19937& rng);
+
 /// The memory that a block_attention call on bf16 works on, with bait everywhere: NaN in slots that
 /// no row sees, in pages that no table names, in holes, behind every row, in rows between spans and
 /// in the new K/V of kCacheOnly.
 class AttentionScene {
  public:
   /// Pages have random ids.
+  /// @param padding  Elements of bait behind every row.
   AttentionScene(const SceneShape& shape,
                  std::int32_t page_size,
                  std::span<const SceneSpan> spans,
-                 std::uint32_t seed);
+                 std::uint32_t seed,
+                 std::int64_t padding = 3);
 
   /// Arguments to run; `out` is this scene's.
   AttentionArgs args(float scale, std::int32_t window);
@@ -57,6 +82,7 @@ class AttentionScene {
 
   SceneShape shape_;
   std::int32_t page_size_;
+  std::int64_t padding_;
   std::int32_t num_pages_ = 0;
   std::int64_t num_rows_ = 1;  // one row of bait before each span
   std::vector<AttentionSpan> spans_;
@@ -72,6 +98,12 @@ struct ExactOutput {
   double score_terms = 0.0;  ///< largest sum of |q_d k_d| scale over the keys
   std::int32_t num_keys = 0;
 };
+
+/// How far a kernel may be from the exact value that rounds its output to bf16 once, and its
+/// weights by `weight_rounding`, relative. A rounded weight moves the output by at most its own
+/// relative error times the spread of the values, an error e of the scores by about 2 e times the
+/// spread; a score has head_dim + 8 roundings, the sums over keys one for each key.
+double tolerance_of(const ExactOutput& want, std::int32_t head_dim, double weight_rounding);
 
 /// All elements of one row and query head, by the definition in kernels/ops.h.
 std::vector<ExactOutput> exact_attention(const SceneShape& shape,

@@ -24,55 +24,6 @@ struct Kernel {
 constexpr Kernel kKernels[] = {{"avx512", &block_attention_avx512, 0x1p-8},
                                {"avx2", &block_attention_avx2, 0.0}};
 
-// A batch of spans, before it is laid out in memory.
-struct Batch {
-  SceneShape shape;
-  float scale = 1.0F;
-  std::int32_t window = 0;
-  std::vector<SceneSequence> sequences;
-  std::vector<SceneSpan> spans;
-};
-
-std::int32_t draw(std::mt19937& rng, std::int32_t low, std::int32_t high) {
-  return std::uniform_int_distribution<std::int32_t>(low, high)(rng);
-}
-
-// The mask kind walks through all of them with `index`.
-AttentionSpan random_rows(int index, std::int32_t length, std::mt19937& rng) {
-  AttentionSpan rows;
-  rows.mask = static_cast<MaskKind>(index % 5);
-  rows.mask_block = 1 << draw(rng, 0, 5);
-  rows.num_rows = std::min(draw(rng, 1, 80), length);
-  rows.first = draw(rng, 0, length - rows.num_rows) / rows.mask_block * rows.mask_block;
-  rows.prompt_len = rows.first + draw(rng, 0, rows.num_rows);
-  const bool gap = draw(rng, 0, 3) == 0;
-  rows.cache_len = gap ? draw(rng, 0, rows.first) : rows.first;
-  if (rows.mask == MaskKind::kCacheOnly) rows.cache_len = draw(rng, 0, length);
-  if (draw(rng, 0, 1) == 0) {
-    rows.cache_hole.begin = draw(rng, 0, rows.cache_len);
-    rows.cache_hole.end = draw(rng, rows.cache_hole.begin, rows.cache_len);
-  }
-  return rows;
-}
-
-Batch random_batch(std::int32_t head_dim, std::int32_t group, int num_spans, std::uint32_t seed) {
-  std::mt19937 rng(seed);
-  Batch batch;
-  const std::int32_t num_kv_heads = draw(rng, 1, 3);
-  batch.shape = {num_kv_heads * group, num_kv_heads, head_dim};
-  batch.scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
-  batch.window = draw(rng, 0, 2) == 0 ? draw(rng, 1, 150) : 0;
-  for (int i = 0; i < num_spans; ++i) {
-    const std::int32_t length = draw(rng, 1, 260);
-    batch.sequences.push_back(random_sequence(batch.shape, length, rng));
-    batch.spans.push_back({nullptr, random_rows(i, length, rng)});
-  }
-  for (std::size_t i = 0; i < batch.spans.size(); ++i) {
-    batch.spans[i].sequence = &batch.sequences[i];
-  }
-  return batch;
-}
-
 class CpuAttentionTest : public ::testing::TestWithParam<Kernel> {
  protected:
   void SetUp() override {
@@ -81,11 +32,13 @@ class CpuAttentionTest : public ::testing::TestWithParam<Kernel> {
     }
   }
 
-  static AttentionScene scene_of(const Batch& batch, std::int32_t page_size, std::uint32_t seed) {
+  static AttentionScene scene_of(const SceneBatch& batch,
+                                 std::int32_t page_size,
+                                 std::uint32_t seed) {
     return {batch.shape, page_size, batch.spans, seed};
   }
 
-  void run(AttentionScene& scene, const Batch& batch, std::int32_t num_parts = 1) const {
+  void run(AttentionScene& scene, const SceneBatch& batch, std::int32_t num_parts = 1) const {
     const SceneShape& shape = batch.shape;
     const AttentionArgs args = scene.args(batch.scale, batch.window);
     if (shape.head_dim % 8 == 0) check_attention(args, DType::kBFloat16, DType::kBFloat16);
@@ -100,18 +53,7 @@ class CpuAttentionTest : public ::testing::TestWithParam<Kernel> {
     EXPECT_TRUE(scene.bait_untouched());
   }
 
-  // The output is rounded once. A rounded weight moves it by at most its own relative error times
-  // the spread of the values, an error e of the scores by about 2 e times the spread; a score has
-  // head_dim + 8 roundings, the sums over keys one for each key.
-  void expect_exact(const ExactOutput& want, float got, std::int32_t head_dim) const {
-    const double score_error = 0x1p-24 * (head_dim + 8) * want.score_terms + 1e-6;
-    const double tolerance = 0x1p-8 * std::abs(want.value) +
-                             (GetParam().weight_rounding + 2.0 * score_error) * want.spread +
-                             0x1p-24 * (want.num_keys + 16) * want.magnitude;
-    EXPECT_NEAR(got, want.value, 1.01 * tolerance);
-  }
-
-  void expect_exact(const Batch& batch, const AttentionScene& scene) const {
+  void expect_exact(const SceneBatch& batch, const AttentionScene& scene) const {
     const std::int32_t dim = batch.shape.head_dim;
     for (std::size_t i = 0; i < batch.spans.size(); ++i) {
       for (std::int32_t row = 0; row < batch.spans[i].rows.num_rows; ++row) {
@@ -120,7 +62,9 @@ class CpuAttentionTest : public ::testing::TestWithParam<Kernel> {
               exact_attention(batch.shape, batch.spans[i], row, head, batch.scale, batch.window);
           for (std::int32_t d = 0; d < dim; ++d) {
             const std::uint16_t got = scene.out(i, row)[static_cast<std::size_t>(head * dim + d)];
-            expect_exact(want[static_cast<std::size_t>(d)], float_of_bfloat16(got), dim);
+            const ExactOutput& exact = want[static_cast<std::size_t>(d)];
+            EXPECT_NEAR(float_of_bfloat16(got), exact.value,
+                        tolerance_of(exact, dim, GetParam().weight_rounding));
           }
           ASSERT_FALSE(HasFailure())
               << "span " << i << " mask " << static_cast<int>(batch.spans[i].rows.mask) << " row "
@@ -145,7 +89,8 @@ TEST_P(CpuAttentionTest, MatchesTheDefinitionForEveryHeadDimAndGroup) {
   const std::int32_t groups[] = {1, 3, 2, 7, 4, 12, 3, 8, 5, 16, 6, 2, 1};
   for (std::size_t i = 0; i < std::size(head_dims); ++i) {
     SCOPED_TRACE(::testing::Message() << "head_dim " << head_dims[i] << " group " << groups[i]);
-    const Batch batch = random_batch(head_dims[i], groups[i], 5, static_cast<std::uint32_t>(i));
+    const SceneBatch batch =
+        random_batch(head_dims[i], groups[i], 5, static_cast<std::uint32_t>(i));
     AttentionScene scene = scene_of(batch, /*page_size=*/32, /*seed=*/1);
     run(scene, batch);
     expect_exact(batch, scene);
@@ -156,7 +101,7 @@ TEST_P(CpuAttentionTest, MatchesTheDefinitionForEveryHeadDimAndGroup) {
 // One-hot weights, huge differences of scores, and weights that vanish.
 TEST_P(CpuAttentionTest, MatchesTheDefinitionForLargeScores) {
   for (const float scale : {3.0F, -3.0F, 100.0F, 0.0F}) {
-    Batch batch = random_batch(64, 4, 3, /*seed=*/40);
+    SceneBatch batch = random_batch(64, 4, 3, /*seed=*/40);
     batch.scale = scale;
     AttentionScene scene = scene_of(batch, 16, 1);
     run(scene, batch);
@@ -165,7 +110,7 @@ TEST_P(CpuAttentionTest, MatchesTheDefinitionForLargeScores) {
 }
 
 TEST_P(CpuAttentionTest, EqualValuesComeOutUnchanged) {
-  Batch batch = random_batch(64, 4, 3, /*seed=*/41);
+  SceneBatch batch = random_batch(64, 4, 3, /*seed=*/41);
   batch.window = 0;
   for (SceneSequence& sequence : batch.sequences) {
     std::fill(sequence.v.begin(), sequence.v.end(), bfloat16_of_float(-1.4453125F));
@@ -180,7 +125,7 @@ TEST_P(CpuAttentionTest, EqualValuesComeOutUnchanged) {
 }
 
 TEST_P(CpuAttentionTest, RowsThatSeeNothingAreZeros) {
-  Batch batch = random_batch(32, 2, 5, /*seed=*/42);
+  SceneBatch batch = random_batch(32, 2, 5, /*seed=*/42);
   batch.window = 0;
   for (SceneSpan& span : batch.spans) {
     span.rows.mask = MaskKind::kCacheOnly;
@@ -197,7 +142,7 @@ TEST_P(CpuAttentionTest, RowsThatSeeNothingAreZeros) {
 
 TEST_P(CpuAttentionTest, TheNumberOfPartsDoesNotChangeABit) {
   for (std::uint32_t seed = 100; seed < 112; ++seed) {
-    const Batch batch =
+    const SceneBatch batch =
         random_batch(seed % 2 == 0 ? 64 : 80, 1 + static_cast<int>(seed % 5), 5, seed);
     AttentionScene whole = scene_of(batch, 8, 1);
     run(whole, batch);
@@ -214,27 +159,11 @@ TEST_P(CpuAttentionTest, TheNumberOfPartsDoesNotChangeABit) {
   }
 }
 
-// Pieces of a span: the first rows, then the others over a longer cache.
-std::vector<SceneSpan> pieces_of(const SceneSpan& span, std::mt19937& rng) {
-  const AttentionSpan& rows = span.rows;
-  const bool cuttable = rows.cache_len == rows.first &&
-                        (rows.mask == MaskKind::kCausal || rows.mask == MaskKind::kBlockCausal);
-  const std::int32_t block = rows.mask == MaskKind::kBlockCausal ? rows.mask_block : 1;
-  const std::int32_t cut = draw(rng, 0, rows.num_rows) / block * block;
-  if (!cuttable || cut == 0 || cut == rows.num_rows) return {span};
-  std::vector<SceneSpan> pieces = {span, span};
-  pieces[0].rows.num_rows = cut;
-  pieces[1].rows.first += cut;
-  pieces[1].rows.num_rows -= cut;
-  pieces[1].rows.cache_len = pieces[1].rows.first;
-  return pieces;
-}
-
 TEST_P(CpuAttentionTest, CompanyPagesAndChunksDoNotChangeABit) {
   std::mt19937 rng(/*seed=*/7);
   int num_cut = 0;
   for (std::uint32_t seed = 200; seed < 240; ++seed) {
-    const Batch batch = random_batch(seed % 3 == 0 ? 128 : 48, draw(rng, 1, 9), 5, seed);
+    const SceneBatch batch = random_batch(seed % 3 == 0 ? 128 : 48, draw(rng, 1, 9), 5, seed);
     AttentionScene together = scene_of(batch, 1 << draw(rng, 0, 6), seed);
     run(together, batch);
     for (std::size_t i = 0; i < batch.spans.size(); ++i) {
@@ -256,7 +185,7 @@ TEST_P(CpuAttentionTest, CompanyPagesAndChunksDoNotChangeABit) {
 }
 
 TEST_P(CpuAttentionTest, ScratchThatIsTooSmallIsAnError) {
-  const Batch batch = random_batch(64, 2, 1, /*seed=*/43);
+  const SceneBatch batch = random_batch(64, 2, 1, /*seed=*/43);
   AttentionScene scene = scene_of(batch, 8, 1);
   const Buffer scratch(1024);
   const std::span bytes(scratch.as<std::byte>(), 1024);

@@ -46,8 +46,11 @@ struct Matrix {
   }
 };
 
-inline Matrix random_matrix(std::int64_t rows, std::int64_t cols, std::uint32_t seed) {
-  Matrix matrix(rows, cols);
+inline Matrix random_matrix(std::int64_t rows,
+                            std::int64_t cols,
+                            std::uint32_t seed,
+                            std::int64_t padding = 3) {
+  Matrix matrix(rows, cols, padding);
   std::mt19937 rng(seed);
   std::normal_distribution<float> normal;
   for (std::int64_t i = 0; i < rows; ++i) {

@@ -25,6 +25,8 @@ constexpr Shape kShapes[] = {
     {6, 2, 80, 40, false, true},   // a tail in the rotated half
     {8, 4, 128, 128, true, true},  // a real size
     {2, 2, 64, 0, false, false},   // nothing but rounding
+    {3, 1, 256, 64, true, true},   // large heads, a quarter of them turned
+    {2, 1, 512, 512, false, true},
 };
 
 std::vector<float> random_vector(std::int64_t size, std::uint32_t seed) {
@@ -34,11 +36,11 @@ std::vector<float> random_vector(std::int64_t size, std::uint32_t seed) {
 
 // The inputs of one call.
 struct Inputs {
-  explicit Inputs(const Shape& s)
+  explicit Inputs(const Shape& s, std::int64_t padding = 3)
       : shape(s),
         columns((s.num_q_heads + 2 * s.num_kv_heads) * s.head_dim),
-        qkv(random_matrix(kRows, columns, 6)),
-        rope(40, s.rotary_dim) {
+        qkv(random_matrix(kRows, columns, 6, padding)),
+        rope(40, s.rotary_dim, padding) {
     if (s.bias) bias = random_vector(columns, 7);
     if (s.norm) q_norm = random_vector(s.head_dim, 8);
     if (s.norm) k_norm = random_vector(s.head_dim, 9);
@@ -91,10 +93,10 @@ double Inputs::exact(std::int64_t row, std::int64_t index, std::int32_t j, doubl
 
 // The outputs, with bait in pages and padding.
 struct Outputs {
-  Outputs(const Shape& s, DType activation, DType cache, std::int64_t rows)
-      : q(activation, rows, s.num_q_heads * s.head_dim),
-        k(cache, rows, s.num_kv_heads * s.head_dim),
-        v(cache, rows, s.num_kv_heads * s.head_dim),
+  Outputs(const Shape& s, DType activation, DType cache, std::int64_t rows, std::int64_t padding)
+      : q(activation, rows, s.num_q_heads * s.head_dim, padding),
+        k(cache, rows, s.num_kv_heads * s.head_dim, padding),
+        v(cache, rows, s.num_kv_heads * s.head_dim, padding),
         k_pages(cache, kNumPages * kPageSize, s.num_kv_heads * s.head_dim, /*padding=*/0),
         v_pages(cache, kNumPages * kPageSize, s.num_kv_heads * s.head_dim, /*padding=*/0) {}
   TypedMatrix q, k, v, k_pages, v_pages;
@@ -105,7 +107,7 @@ class QkvTest : public BackendTest {
   // Rows [first, first + count) of the inputs.
   Outputs run(const Inputs& in, std::int64_t first = 0, std::int64_t count = kRows) {
     const Shape& s = in.shape;
-    Outputs out(s, activation(), cache(), count);
+    Outputs out(s, activation(), cache(), count, in.qkv.stride - in.qkv.cols);
     QkvArgs args;
     args.qkv = in.qkv.view();
     args.qkv.data = in.qkv.view().row(first);
@@ -208,6 +210,16 @@ TEST_P(QkvTest, ValuesAreRoundedToNearestEven) {
 void expect_rows(const TypedMatrix& got, const TypedMatrix& want, std::int64_t first) {
   for (std::int64_t i = 0; i < got.rows(); ++i) {
     for (std::int64_t j = 0; j < got.cols(); ++j) ASSERT_EQ(got.at(i, j), want.at(first + i, j));
+  }
+}
+
+TEST_P(QkvTest, AlignmentOfRowsDoesNotChangeABit) {
+  for (const Shape& s : kShapes) {
+    const Outputs odd = run(Inputs(s, /*padding=*/3));
+    const Outputs even = run(Inputs(s, /*padding=*/8));
+    expect_rows(even.q, odd.q, 0);
+    expect_rows(even.k, odd.k, 0);
+    expect_rows(even.v, odd.v, 0);
   }
 }
 

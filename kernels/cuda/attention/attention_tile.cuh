@@ -182,7 +182,8 @@ __device__ void load_keys(const AttentionKernelArgs& args,
   constexpr int kStep = kThreads / kPieces;  // keys that the CTA loads at once
   static_assert(kThreads % kPieces == 0 && (kKeys % kStep == 0 || kStep % kKeys == 0));
   const int col = static_cast<int>(threadIdx.x) % kPieces * 8;
-  constexpr int kUnroll = kDim <= 128 ? 4 : 1;  // sums leave few registers for addresses
+  [[maybe_unused]] constexpr int kUnroll =
+      kDim <= 128 ? 4 : 1;  // sums leave few registers for addresses
 #pragma unroll kUnroll
   for (int key = static_cast<int>(threadIdx.x) / kPieces; key < kKeys; key += kStep) {
     const Position p = first + key;

@@ -112,7 +112,8 @@ class RunningSoftmax {
       top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
       // A query that has seen nothing stays at sums of zero.
       const float base = top == -INFINITY ? 0.0F : top * scale;
-      const float shrink = fast_exp2(fmaf(top_[half], scale, -base));
+      // Exactly 1 where the tile has nothing for the query: tiles of others do not change a bit.
+      const float shrink = top_[half] == top ? 1.0F : fast_exp2((top_[half] - top) * scale);
       top_[half] = top;
       float total = total_[half] * shrink;
 #pragma unroll
