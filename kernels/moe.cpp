@@ -11,7 +11,6 @@ namespace tessera::kernels {
 namespace {
 
 constexpr std::int32_t kMaxGroups = 64;
-constexpr std::int64_t kMaxRoutedExperts = 1024;
 constexpr double kExcluded = -std::numeric_limits<double>::infinity();
 
 /// Scores of one row.
@@ -153,9 +152,12 @@ void check_moe(const MoeArgs& args, DType activation) {
   TESSERA_REQUIRE(args.experts.size() == slots && args.expert_weights.size() == slots,
                   "experts of ", slots, " slots: ", args.experts.size(), " and ",
                   args.expert_weights.size());
+}
+
+void check_expert_ids(const MoeArgs& args) {
+  const std::int32_t count = args.weights->num_experts;
   for (const std::int32_t expert : args.experts) {
-    TESSERA_REQUIRE(expert >= 0 && expert < weights.num_experts, "expert ", expert, " of ",
-                    weights.num_experts);
+    TESSERA_REQUIRE(expert >= 0 && expert < count, "expert ", expert, " of ", count);
   }
 }
 

@@ -20,6 +20,9 @@ enum class RouterScore : std::uint8_t {
   kSigmoid,  ///< of every logit alone
 };
 
+/// Experts that a router may choose from.
+inline constexpr std::int64_t kMaxRoutedExperts = 1024;
+
 /// Choice of experts. With s the scores of a row's logits and r = s + bias:
 ///
 ///     of num_groups equal groups of neighbours keep the groups_per_token with the largest sum of
@@ -87,7 +90,11 @@ struct MoeArgs {
 /// @throws Error{kInvalidArgument} for shapes that do not fit.
 void route_rows(const RouteArgs& args, std::int64_t begin, std::int64_t end);
 
+/// What can be told without reading matrices and vectors, which may lie in a device's memory.
 void check_route(const RouteArgs& args);
 void check_moe(const MoeArgs& args, DType activation);
+
+/// That args.experts, in host memory, are experts of the layer.
+void check_expert_ids(const MoeArgs& args);
 
 }  // namespace tessera::kernels

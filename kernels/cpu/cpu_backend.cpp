@@ -185,6 +185,7 @@ class CpuBackend final : public HostBackend {
 
   void moe_experts(const MoeArgs& args) override {
     check_moe(args, kActivation);
+    check_expert_ids(args);
     if (args.x.rows > 0) CpuExperts(kernels_, team_, args).run();
   }
 

@@ -21,12 +21,6 @@ namespace {
 
 constexpr std::int64_t kPackBytes = 4 << 20;  // packed on the host before they are copied
 
-const CudaMatrix& cuda_matrix(const PackedMatrix& matrix) {
-  const auto* own = dynamic_cast<const CudaMatrix*>(&matrix);
-  TESSERA_REQUIRE(own != nullptr, "this matrix was packed by another back end");
-  return *own;
-}
-
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options)
@@ -146,7 +140,7 @@ class CudaBackend final : public Backend {
   std::int64_t moe_workspace_bytes(const ExpertWeights& weights,
                                    std::int32_t experts_per_token,
                                    std::int64_t num_rows) const override {
-    return cuda::moe_workspace_bytes(weights, experts_per_token, num_rows);
+    return cuda::moe_workspace_bytes(context_, weights, experts_per_token, num_rows);
   }
 
   void moe_experts(const MoeArgs& args) override { cuda::moe_experts(context_, args); }

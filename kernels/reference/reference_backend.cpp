@@ -185,6 +185,7 @@ class ReferenceBackend final : public HostBackend {
 
   void moe_experts(const MoeArgs& args) override {
     check_moe(args, DType::kFloat32);
+    check_expert_ids(args);
     moe_experts_reference(args);
   }
 

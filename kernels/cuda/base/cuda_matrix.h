@@ -33,4 +33,7 @@ class CudaMatrix final : public PackedMatrix {
   Buffer memory_;
 };
 
+/// @throws Error{kInvalidArgument} for a matrix of another back end.
+const CudaMatrix& cuda_matrix(const PackedMatrix& matrix);
+
 }  // namespace tessera::kernels::cuda

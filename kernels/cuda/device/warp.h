@@ -36,6 +36,22 @@ __device__ inline float warp_max(float value) {
   return warp_reduce(value, [](float a, float b) { return fmaxf(a, b); });
 }
 
+/// combine() over the threads of a CTA, on every thread; the order depends on the CTA's size alone.
+/// @param scratch  [kThreads / kWarpSize], free again on return.
+template <int kThreads, typename T, typename Combine>
+__device__ T cta_reduce(T value, SharedSpan<T> scratch, const Combine& combine) {
+  value = warp_reduce(value, combine);
+  if (lane_index() == 0) scratch[warp_index()] = value;
+  __syncthreads();
+  value = scratch[0];
+  for (int warp = 1; warp < kThreads / kWarpSize; ++warp) {
+    const T other = scratch[warp];
+    value = combine(value, other);
+  }
+  __syncthreads();
+  return value;
+}
+
 /// Sum over the threads of a CTA, on every thread; the order depends on the CTA's size alone.
 /// @param scratch  [kThreads / kWarpSize], free again after the next barrier.
 template <int kThreads>

@@ -57,22 +57,35 @@ struct TileSource {
   std::int64_t row_stride;  ///< Elements.
   int num_rows;             ///< Rows behind are zeros.
   bool aligned;             ///< Every row begins on 16 bytes.
+
+  __device__ const Bf16* row(int index) const { return data + index * row_stride; }
+};
+
+/// The same of rows that lie anywhere in a matrix.
+struct GatheredSource {
+  const Bf16* data;         ///< Of row 0 of the matrix, at the first K column.
+  std::int64_t row_stride;  ///< Elements.
+  const int* rows;          ///< [num_rows] of the matrix
+  int num_rows;
+  bool aligned;
+
+  __device__ const Bf16* row(int index) const { return data + rows[index] * row_stride; }
 };
 
 /// Rows [0, kRows) and K columns [k, k + kStep) of a side into a stage; what lies behind num_rows
 /// or `k_end` becomes zero.
-template <int kRows>
-__device__ void load_side(SharedSpan<Bf16> stage, const TileSource& side, int k, int k_end) {
+template <int kRows, typename Source>
+__device__ void load_side(SharedSpan<Bf16> stage, const Source& side, int k, int k_end) {
   using Shape = TileShape;
   constexpr int kPieces = Shape::kStep / 8;  // of 16 bytes
   for (int i = static_cast<int>(threadIdx.x); i < kRows * kPieces; i += Shape::kThreads) {
     const int row = i / kPieces;
     const int col = k + i % kPieces * 8;
     const SharedSpan<Bf16> to = stage + (row * Shape::kPitch + i % kPieces * 8);
-    const Bf16* from = side.data + row * side.row_stride + col;
     const bool inside = row < side.num_rows && col < k_end;
+    const Bf16* from = inside ? side.row(row) + col : side.data;
     if (!inside || (side.aligned && col + 8 <= k_end)) {
-      async_copy_16(to, inside ? from : side.data, inside);
+      async_copy_16(to, from, inside);
       continue;
     }
     for (int j = 0; j < 8; ++j) to[j] = col + j < k_end ? from[j] : Bf16{0};
@@ -81,11 +94,12 @@ __device__ void load_side(SharedSpan<Bf16> stage, const TileSource& side, int k,
 
 /// acc = a b^T over K columns [0, k_end), summed in steps of kStep. Leaves the shared memory free
 /// for the next call (all threads have read it).
-__device__ inline void multiply_tile(SharedSpan<Bf16> stages,
-                                     const TileSource& a,
-                                     const TileSource& b,
-                                     int k_end,
-                                     TileAccumulator& acc) {
+template <typename Source>
+__device__ void multiply_tile(SharedSpan<Bf16> stages,
+                              const Source& a,
+                              const TileSource& b,
+                              int k_end,
+                              TileAccumulator& acc) {
   using Shape = TileShape;
   const int num_steps = (k_end + Shape::kStep - 1) / Shape::kStep;
   const int warp_row = warp_index() / 2 * Shape::kWarpRows;

@@ -36,8 +36,8 @@ __global__ __launch_bounds__(Shape::kThreads) void tile_gemm_kernel(const GemmAr
   const int cols = static_cast<int>(min(args.cols - col, std::int64_t{Shape::kTileCols}));
   const auto leaf = [&](int i, TileAccumulator& acc) {
     multiply_tile(stages,
-                  {args.a + row * args.a_stride + std::int64_t{i} * args.leaf_cols, args.a_stride,
-                   rows, args.a_aligned},
+                  TileSource{args.a + row * args.a_stride + std::int64_t{i} * args.leaf_cols,
+                             args.a_stride, rows, args.a_aligned},
                   {args.w + col * args.w_stride + std::int64_t{i} * args.leaf_stride, args.w_stride,
                    cols, true},
                   args.leaf_cols, acc);

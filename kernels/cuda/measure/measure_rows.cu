@@ -42,21 +42,6 @@ __host__ __device__ inline int parts_of_leaf(int leaf_cols) {
   return (leaf_cols + kPartIds - 1) / kPartIds;
 }
 
-/// combine() over the threads of the CTA, equal on all of them.
-template <typename T, typename Combine>
-__device__ T reduce_cta(T value, SharedSpan<T> scratch, const Combine& combine) {
-  value = warp_reduce(value, combine);
-  if (lane_index() == 0) scratch[warp_index()] = value;
-  __syncthreads();
-  value = scratch[0];
-  for (int warp = 1; warp < kWarps; ++warp) {
-    const T other = scratch[warp];
-    value = combine(value, other);
-  }
-  __syncthreads();
-  return value;
-}
-
 // The logit of an id as the measurement sees it. What is not a number is -inf.
 __device__ inline float allowed_logit(float logit,
                                       TokenId id,
@@ -198,7 +183,7 @@ __device__ inline Choice sampled_choice(Logits& logits,
       reached = fmaxf(reached, x - slack(x));
     }
   }
-  reached = reduce_cta(reached, scratch, [](float a, float b) { return fmaxf(a, b); });
+  reached = cta_reduce<kThreads>(reached, scratch, [](float a, float b) { return fmaxf(a, b); });
   unsigned candidates = 0;
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
@@ -244,12 +229,12 @@ __global__ __launch_bounds__(kThreads, 4) void measure_part_kernel(const PartArg
 
   float high = kExcluded;
   logits.each([&](float x, TokenId) { high = fmaxf(high, x); });
-  high = reduce_cta(high, floats, [](float a, float b) { return fmaxf(a, b); });
+  high = cta_reduce<kThreads>(high, floats, [](float a, float b) { return fmaxf(a, b); });
   MeasurePartial partial;
   partial.temperature = temperature;
   if (high > kExcluded) {
     const bool weighted = measure.kind == MeasureKind::kCanvas;
-    const Sums sums = reduce_cta(
+    const Sums sums = cta_reduce<kThreads>(
         thread_sums(logits, high, temperature, weighted), sums_scratch,
         [](const Sums& a, const Sums& b) {
           return Sums{a.plain + b.plain, a.tempered + b.tempered, a.weighted + b.weighted};
@@ -258,7 +243,7 @@ __global__ __launch_bounds__(kThreads, 4) void measure_part_kernel(const PartArg
     logits.each([&](float x, TokenId id) {
       if (x == high) greedy = id;
     });
-    greedy = reduce_cta(greedy, ids, [](TokenId a, TokenId b) { return max(a, b); });
+    greedy = cta_reduce<kThreads>(greedy, ids, [](TokenId a, TokenId b) { return max(a, b); });
     partial.max_logit = high;
     partial.plain_sum = sums.plain;
     partial.tempered_sum = sums.tempered;
@@ -266,8 +251,9 @@ __global__ __launch_bounds__(kThreads, 4) void measure_part_kernel(const PartArg
     partial.greedy_token = greedy;
     Choice choice{high, greedy};
     if (measure.kind != MeasureKind::kGreedy && measure.temperature != 0.0F) {
-      choice = reduce_cta(sampled_choice(logits, logits_row, args.vocabulary, measure, floats),
-                          choices, [](const Choice& a, const Choice& b) { return better(a, b); });
+      choice = cta_reduce<kThreads>(
+          sampled_choice(logits, logits_row, args.vocabulary, measure, floats), choices,
+          [](const Choice& a, const Choice& b) { return better(a, b); });
     }
     partial.score = choice.score;
     partial.token = choice.token;

@@ -1,6 +1,7 @@
 #include "kernels/cuda/rows/row_ops.h"
 
 #include "common/base/error.h"
+#include "kernels/cuda/device/activation.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/device/view.h"
@@ -85,12 +86,6 @@ void launch_norm(Context& context, std::int64_t rows, const NormArgs& args) {
                       : passes <= 8 ? &norm_kernel<8>
                                     : &norm_kernel<kMaxPasses>;
   launch(kernel, shape, context.stream(), args);
-}
-
-__device__ float activate(Activation activation, float x) {
-  if (activation == Activation::kSilu) return x / (1.0F + __expf(-x));
-  constexpr float kRootTwoOverPi = 0.7978845608F;
-  return 0.5F * x * (1.0F + tanhf(kRootTwoOverPi * (x + 0.044715F * x * x * x)));
 }
 
 // A CTA makes kCtaCols columns of a row.
