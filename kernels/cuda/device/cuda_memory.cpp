@@ -29,7 +29,9 @@ Buffer allocate_device(std::int64_t num_bytes) {
   }
   TESSERA_CUDA_CHECK(status);
   Buffer buffer(data, num_bytes, &free_device);
+  // The stream of this call is another one than those of the back ends, which do not wait for it.
   TESSERA_CUDA_CHECK(cudaMemset(data, 0, static_cast<std::size_t>(num_bytes)));
+  TESSERA_CUDA_CHECK(cudaStreamSynchronize(nullptr));
   return buffer;
 }
 
