@@ -27,6 +27,7 @@ int run(int argc, char** argv) {
   tessera::benchmarks::Reporter reporter(*backend);
   tessera::benchmarks::gemm_cases(reporter);
   tessera::benchmarks::row_cases(reporter);
+  tessera::benchmarks::attention_cases(reporter);
   return 0;
 }
 

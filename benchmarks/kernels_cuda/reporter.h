@@ -41,6 +41,7 @@ class Reporter {
 kernels::Buffer random_bf16(kernels::Backend& backend, std::int64_t count, float scale = 1.0F);
 kernels::Buffer random_fp32(kernels::Backend& backend, std::int64_t count, float scale = 1.0F);
 
+void attention_cases(Reporter& reporter);
 void gemm_cases(Reporter& reporter);
 void row_cases(Reporter& reporter);
 
