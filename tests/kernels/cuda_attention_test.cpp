@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <tuple>
 
 #include "kernels/convert.h"
 #include "tests/kernels/attention_scene.h"
@@ -15,13 +17,15 @@ namespace {
 
 constexpr double kWeightRounding = 0x1p-8;
 
-class CudaAttentionTest : public ::testing::TestWithParam<bool> {
+class CudaAttentionTest : public ::testing::TestWithParam<std::tuple<bool, int>> {
  protected:
   void SetUp() override {
     const std::string missing = missing_for(backend_cases().front());
     if (!missing.empty()) GTEST_SKIP() << missing;
-    backend_ = create_cuda(/*deterministic=*/GetParam());
+    backend_ = create_cuda(is_deterministic(), std::get<int>(GetParam()));
   }
+
+  static bool is_deterministic() { return std::get<bool>(GetParam()); }
 
   AttentionScene run(const SceneBatch& batch,
                      std::span<const SceneSpan> spans,
@@ -72,8 +76,12 @@ class CudaAttentionTest : public ::testing::TestWithParam<bool> {
 
 INSTANTIATE_TEST_SUITE_P(Modes,
                          CudaAttentionTest,
-                         ::testing::Values(false, true),
-                         [](const auto& mode) { return mode.param ? "deterministic" : "default"; });
+                         ::testing::Combine(::testing::Bool(),
+                                            ::testing::ValuesIn(compute_capabilities())),
+                         [](const auto& mode) {
+                           return (std::get<bool>(mode.param) ? "deterministic_" : "default_") +
+                                  std::to_string(std::get<int>(mode.param));
+                         });
 
 TEST_P(CudaAttentionTest, MatchesTheDefinitionForEveryHeadDimAndGroup) {
   const std::int32_t head_dims[] = {2, 16, 64, 64, 80, 96, 128, 128, 128, 192, 256, 256, 512, 512};
@@ -193,7 +201,7 @@ bool same(std::span<const std::uint16_t> a, std::span<const std::uint16_t> b) {
 }
 
 TEST_P(CudaAttentionTest, CompanyPagesAndChunksDoNotChangeABitInDeterministicMode) {
-  if (!GetParam()) return;
+  if (!is_deterministic()) return;
   std::mt19937 rng(/*seed=*/7);
   int num_cut = 0;
   for (std::uint32_t seed = 200; seed < 216; ++seed) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "kernels/ops.h"
 
@@ -8,6 +9,10 @@ namespace tessera::kernels {
 
 /// The CUDA back end that the executable has been linked for, as one that works on host memory:
 /// the emulated one, or that of the GPU.
-std::unique_ptr<Backend> create_cuda(bool deterministic);
+/// @param compute_capability  One of compute_capabilities().
+std::unique_ptr<Backend> create_cuda(bool deterministic, int compute_capability);
+
+/// Of the GPUs that kernels differ between; 0: that of the machine.
+std::vector<int> compute_capabilities();
 
 }  // namespace tessera::kernels

@@ -1,7 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
 #include <numeric>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/matrix_unit.h"
 #include "kernels/cuda/device/warp.h"
+#include "kernels/cuda/device/warpgroup_unit.h"
 #include "tests/support/error_matchers.h"
 
 // The stand-in itself: it computes what a GPU would, and sees what a GPU would not forgive.
@@ -160,6 +163,97 @@ TEST(CudaEmulationTest, FragmentsMultiplyAsMatrices) {
       EXPECT_EQ(product[static_cast<std::size_t>(row * 8 + col)], want) << row << " " << col;
     }
   }
+}
+
+// 64 rows of a, and b as 64 rows (transposed) and as 16 rows of 128 columns, in panels.
+struct WarpgroupOperands {
+  static float a(int row, int k) { return static_cast<float>(row * 3 % 7 - k % 5); }
+  static float b(int k, int col) { return static_cast<float>(k * 2 % 9 - col % 11); }
+  static int place(int row, int col) { return row * 64 + ((col / 8) ^ (row % 8)) * 8 + col % 8; }
+
+  WarpgroupOperands()
+      : left(memory.take<Bf16>(64 * 64)),
+        by_rows(memory.take<Bf16>(64 * 64)),
+        by_cols(memory.take<Bf16>(2 * 16 * 64)) {
+    constexpr int kFirst = 32;  // the third sixteen columns of a panel
+    for (int i = static_cast<int>(threadIdx.x); i < 64 * 16; i += kWarpgroupSize) {
+      left[place(i / 16, kFirst + i % 16)] = to_bf16(a(i / 16, i % 16));
+      by_rows[place(i / 16, kFirst + i % 16)] = to_bf16(b(i % 16, i / 16));
+    }
+    for (int i = static_cast<int>(threadIdx.x); i < 16 * 128; i += kWarpgroupSize) {
+      const int col = i % 128;
+      by_cols[col / 64 * 16 * 64 + place(i / 128, col % 64)] = to_bf16(b(i / 128, col));
+    }
+    left = left + kFirst;
+    by_rows = by_rows + kFirst;
+  }
+
+  SharedMemory memory;
+  SharedSpan<Bf16> left;
+  SharedSpan<Bf16> by_rows;
+  SharedSpan<Bf16> by_cols;
+};
+
+// Calls check(row, col, sum) for this thread's sums.
+template <int kFragments, typename Check>
+void for_each_sum(const float (&c)[kFragments][4], const Check& check) {
+  for (int i = 0; i < kFragments * 4; ++i) {
+    check(warp_index() * 16 + lane_index() / 4 + i % 4 / 2 * 8,
+          i / 4 * 8 + lane_index() % 4 * 2 + i % 2, c[i / 4][i % 4]);
+  }
+}
+
+float exact_product(int row, int col) {
+  float sum = 0.0F;
+  for (int k = 0; k < 16; ++k) sum += WarpgroupOperands::a(row, k) * WarpgroupOperands::b(k, col);
+  return sum;
+}
+
+TEST(CudaEmulationTest, WarpgroupsMultiplyPanels) {
+  emulation::run_grid(1, 1, kWarpgroupSize, 20480, [] {
+    const WarpgroupOperands operands;
+    publish_to_products();
+    __syncthreads();
+    float by_rows[8][4];
+    float by_cols[16][4];
+    std::uint32_t a[1][4];
+    for (int i = 0; i < 4; ++i) {
+      const int row = warp_index() * 16 + lane_index() / 4 + i % 2 * 8;
+      const int k = lane_index() % 4 * 2 + i / 2 * 8;
+      a[0][i] = pack_bf16(WarpgroupOperands::a(row, k), WarpgroupOperands::a(row, k + 1));
+    }
+    for (auto& fragment : by_cols) std::fill_n(fragment, 4, 1.0F);
+    begin_products(by_rows, by_cols, a);
+    multiply_rows<64>(by_rows, operands.left, operands.by_rows, /*adds=*/false);
+    multiply_rows<64>(by_rows, operands.left, operands.by_rows, /*adds=*/true);
+    multiply_cols<128>(by_cols, a[0], operands.by_cols, /*panel_rows=*/16);
+    commit_products();
+    EXPECT_TRUE(std::isnan(by_rows[0][0]) && std::isnan(by_cols[0][0]));  // not yet
+    finish_products(by_rows, by_cols);
+    for_each_sum(by_rows, [](int row, int col, float sum) {
+      EXPECT_EQ(sum, 2 * exact_product(row, col)) << row << " " << col;
+    });
+    for_each_sum(by_cols, [](int row, int col, float sum) {
+      EXPECT_EQ(sum, 1 + exact_product(row, col)) << row << " " << col;
+    });
+  });
+}
+
+TEST(CudaEmulationTest, AProductReadsItsOperandsUntilItIsWaitedFor) {
+  const auto overwrite = [](bool waits) {
+    emulation::run_grid(1, 1, kWarpgroupSize, 20480, [&] {
+      WarpgroupOperands operands;
+      __syncthreads();
+      float sums[8][4];
+      multiply_rows<64>(sums, operands.left, operands.by_rows, /*adds=*/false);
+      if (waits) finish_products(sums);
+      __syncthreads();
+      operands.by_rows[static_cast<int>(threadIdx.x) * 16] = Bf16{0};
+      finish_products(sums);
+    });
+  };
+  overwrite(true);
+  EXPECT_THAT(error_of([&] { overwrite(false); }), HasSubstr("race in shared memory"));
 }
 
 }  // namespace

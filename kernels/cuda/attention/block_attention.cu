@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "kernels/cuda/attention/attention_plan.h"
+#include "kernels/cuda/attention/attention_softmax.cuh"
 #include "kernels/cuda/attention/attention_tile.cuh"
+#include "kernels/cuda/attention/attention_variant.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/matrix_unit.h"
 #include "kernels/cuda/device/view.h"
@@ -85,149 +87,22 @@ class WarpQueries {
   std::uint32_t kept_[kKept + 1][4];
 };
 
-// The softmax of a thread's two queries so far, and their weighted values.
+// sums += weights v, for columns [first_col, first_col + kOutCols).
 template <typename Shape>
-class RunningSoftmax {
- public:
-  __device__ RunningSoftmax() {
+__device__ void add_values(SharedSpan<Bf16> values,
+                           int first_col,
+                           const std::uint32_t (&weights)[Shape::kKeys / 16][4],
+                           float (&sums)[Shape::kOutCols / 8][4]) {
 #pragma unroll
-    for (auto& fragment : sums_) {
-      for (float& sum : fragment) sum = 0.0F;
-    }
-  }
-
-  // Turns scores, -inf where a query does not see the key, into weights, as the left side of a
-  // product: pairs of neighbours, rounded.
-  __device__ void weigh(float scale,
-                        float (&scores)[Shape::kKeys / 8][4],
-                        std::uint32_t (&weights)[Shape::kKeys / 16][4]) {
+  for (int i = 0; i < Shape::kKeys / 16; ++i) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float top = top_[half];
-#pragma unroll
-      for (const auto& fragment : scores) {
-        top = fmaxf(top, fmaxf(fragment[2 * half], fragment[2 * half + 1]));
-      }
-      top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
-      top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
-      // A query that has seen nothing stays at sums of zero.
-      const float base = top == -INFINITY ? 0.0F : top * scale;
-      // Exactly 1 where the tile has nothing for the query: tiles of others do not change a bit.
-      const float shrink = top_[half] == top ? 1.0F : fast_exp2((top_[half] - top) * scale);
-      top_[half] = top;
-      float total = total_[half] * shrink;
-#pragma unroll
-      for (int i = 0; i < Shape::kKeys / 8; ++i) {
-        const std::uint32_t pair =
-            pack_bf16(fast_exp2(fmaf(scores[i][2 * half], scale, -base)),
-                      fast_exp2(fmaf(scores[i][2 * half + 1], scale, -base)));
-        // What is summed is what values are multiplied by.
-        total += low_of(pair) + high_of(pair);
-        weights[i / 2][i % 2 * 2 + half] = pair;
-      }
-      total_[half] = total;
-#pragma unroll
-      for (auto& fragment : sums_) {
-        fragment[2 * half] *= shrink;
-        fragment[2 * half + 1] *= shrink;
-      }
-    }
-  }
-
-  // sums += weights v, for columns [first_col, first_col + kOutCols).
-  __device__ void add_values(SharedSpan<Bf16> values,
-                             int first_col,
-                             const std::uint32_t (&weights)[Shape::kKeys / 16][4]) {
-#pragma unroll
-    for (int i = 0; i < Shape::kKeys / 16; ++i) {
-#pragma unroll
-      for (int j = 0; j < Shape::kOutCols / 16; ++j) {
-        std::uint32_t v[4];
-        load_tiles_transposed(v, values + lane_offset(Shape::kKeys, i * 16, first_col + j * 16));
-        const std::uint32_t low[2] = {v[0], v[1]};
-        const std::uint32_t high[2] = {v[2], v[3]};
-        multiply_16x8x16(sums_[2 * j], weights[i], low);
-        multiply_16x8x16(sums_[2 * j + 1], weights[i], high);
-      }
-    }
-  }
-
-  // Adds up what the four threads of a query have.
-  __device__ void finish() {
-#pragma unroll
-    for (float& total : total_) {
-      total += __shfl_xor_sync(kAllLanes, total, 1);
-      total += __shfl_xor_sync(kAllLanes, total, 2);
-    }
-  }
-
-  __device__ float top(int half) const {
-    return top_[half];
-  }
-  __device__ float total(int half) const {
-    return total_[half];
-  }
-  __device__ float sum(int fragment, int i) const {
-    return sums_[fragment][i];
-  }
-
- private:
-  float top_[2] = {-INFINITY, -INFINITY};
-  float total_[2] = {0.0F, 0.0F};
-  float sums_[Shape::kOutCols / 8][4];
-};
-
-template <typename Shape>
-__device__ void hide_unseen(const PlanSpan& span,
-                            const QueryView (&views)[2],
-                            Position first,
-                            float (&scores)[Shape::kKeys / 8][4]) {
-#pragma unroll
-  for (int i = 0; i < Shape::kKeys / 8; ++i) {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const Position p = first + i * 8 + lane_index() % 4 * 2 + j % 2;
-      if (!views[j / 2].sees(span, p)) scores[i][j] = -INFINITY;
-    }
-  }
-}
-
-template <typename Shape>
-__device__ void store_result(const AttentionKernelArgs& args,
-                             const PlanSpan& span,
-                             const PlanItem& item,
-                             int kv_head,
-                             int first_query,
-                             int first_col,
-                             const RunningSoftmax<Shape>& softmax) {
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int query = first_query + lane_index() / 4 + half * 8;
-    if (query >= item.num_queries) continue;
-    const float total = softmax.total(half);
-    const int lane_col = first_col + lane_index() % 4 * 2;
-    if (item.first_partial < 0) {
-      const QueryPlace place = query_place(args, span, item.first_query + query, kv_head);
-      Bf16* out = args.out.row(place.row) + place.col;
-      const float factor = total > 0.0F ? 1.0F / total : 0.0F;
-#pragma unroll
-      for (int i = 0; i < Shape::kOutCols / 8; ++i) {
-        const int col = lane_col + i * 8;
-        if (col >= args.head_dim) continue;
-        store_pair(out + col, softmax.sum(i, 2 * half) * factor,
-                   softmax.sum(i, 2 * half + 1) * factor);
-      }
-      continue;
-    }
-    const std::int64_t partial = kv_head * args.num_partials + item.first_partial + query;
-    if (lane_col == 0) args.partial_stats[partial] = {softmax.top(half) * args.scale, total};
-    float* sums = args.partial_sums + partial * args.head_dim;
-#pragma unroll
-    for (int i = 0; i < Shape::kOutCols / 8; ++i) {
-      const int col = lane_col + i * 8;
-      if (col >= args.head_dim) continue;
-      *reinterpret_cast<float2*>(sums + col) = {softmax.sum(i, 2 * half),
-                                                softmax.sum(i, 2 * half + 1)};
+    for (int j = 0; j < Shape::kOutCols / 16; ++j) {
+      std::uint32_t v[4];
+      load_tiles_transposed(v, values + lane_offset(Shape::kKeys, i * 16, first_col + j * 16));
+      const std::uint32_t low[2] = {v[0], v[1]};
+      const std::uint32_t high[2] = {v[2], v[3]};
+      multiply_16x8x16(sums[2 * j], weights[i], low);
+      multiply_16x8x16(sums[2 * j + 1], weights[i], high);
     }
   }
 }
@@ -284,7 +159,7 @@ __global__ __launch_bounds__(Shape::kThreads) void attention_kernel(
     }
     std::uint32_t weights[Shape::kKeys / 16][4];
     softmax.weigh(args.scale, scores, weights);
-    softmax.add_values(stage + Shape::kKeys * Shape::kDim, first_col, weights);
+    add_values<Shape>(stage + Shape::kKeys * Shape::kDim, first_col, weights, softmax.sums());
     tile = next_tile<Shape::kKeys>(window, tile + 1, end);
     stage_index = stage_index + 1 < Shape::kStages ? stage_index + 1 : 0;
     // The next stage is there, and all have read this one, which is loaded next.
@@ -330,23 +205,20 @@ __global__ __launch_bounds__(kMergeWarps* kWarpSize) void merge_kernel(
   }
 }
 
-struct Variant {
-  void (*kernel)(AttentionKernelArgs);
-  LaunchShape shape;  // without the grid
-  int queries;
-};
-
 template <int kDim, int kRowWarps, int kColWarps, int kKeys, int kStages>
-Variant variant() {
+AttentionVariant variant() {
   using Shape = TileShape<kDim, kRowWarps, kColWarps, kKeys, kStages>;
   return {&attention_kernel<Shape>,
           {.threads = Shape::kThreads, .shared_bytes = Shape::kSharedBytes},
           Shape::kQueries};
 }
 
-// Keys of a tile depend on the head size alone: so do bits.
-Variant choose(int head_dim, int most_queries) {
+// The kernel, and the keys of its tiles, depend on GPU and head size alone: so do bits.
+AttentionVariant choose(int compute_capability, int head_dim, int most_queries) {
   const bool few = most_queries <= 64;
+  if (compute_capability == 90 && head_dim <= kMaxWarpgroupHeadDim) {
+    return warpgroup_variant(head_dim, few ? 1 : 2);
+  }
   if (head_dim <= 64) return few ? variant<64, 4, 1, 64, 3>() : variant<64, 8, 1, 64, 3>();
   if (head_dim <= 128) return few ? variant<128, 4, 1, 64, 3>() : variant<128, 8, 1, 64, 3>();
   if (head_dim <= 256) return few ? variant<256, 4, 1, 32, 3>() : variant<256, 8, 1, 32, 3>();
@@ -355,11 +227,11 @@ Variant choose(int head_dim, int most_queries) {
 
 constexpr std::int32_t kDeterministicPartKeys = 1024;
 
-PlanShape plan_shape(const Context& context, const Variant& variant) {
+PlanShape plan_shape(const Context& context, const AttentionVariant& variant) {
   constexpr int kMultiprocessorBytes = 224 << 10;  // of shared memory
   const int resident = std::max(
       1, std::min(kMultiprocessorBytes / variant.shape.shared_bytes, 512 / variant.shape.threads));
-  return {.tile_queries = variant.queries,
+  return {.tile_queries = variant.num_queries,
           .part_keys = context.deterministic() ? kDeterministicPartKeys : 0,
           .num_slots = context.device().num_multiprocessors * resident};
 }
@@ -416,7 +288,8 @@ AttentionKernelArgs kernel_args(Context& context,
 
 void block_attention(Context& context, const AttentionArgs& args) {
   check_attention(args, DType::kBFloat16, DType::kBFloat16);
-  const Variant chosen = choose(args.pages.head_dim, most_queries(args));
+  const AttentionVariant chosen =
+      choose(context.device().compute_capability, args.pages.head_dim, most_queries(args));
   const AttentionPlan plan = plan_attention(args, plan_shape(context, chosen));
   const AttentionKernelArgs shared = kernel_args(context, args, plan);
   LaunchShape shape = chosen.shape;
@@ -425,7 +298,7 @@ void block_attention(Context& context, const AttentionArgs& args) {
   launch(chosen.kernel, shape, context.stream(), shared);
   launch(&merge_kernel,
          {.grid_x = static_cast<std::int64_t>(plan.merges.size()),
-          .grid_y = std::int64_t{args.pages.num_kv_heads} * (chosen.queries / kMergeWarps),
+          .grid_y = std::int64_t{args.pages.num_kv_heads} * (chosen.num_queries / kMergeWarps),
           .threads = kMergeWarps * kWarpSize},
          context.stream(), shared);
 }

@@ -5,6 +5,8 @@
 
 namespace tessera::kernels::cuda {
 
+int emulated_compute_capability = 80;
+
 Buffer allocate_device(std::int64_t num_bytes) {
   return Buffer(num_bytes);
 }
@@ -27,9 +29,9 @@ void copy_async(const void* from, void* to, std::int64_t num_bytes, Stream) {
 
 void synchronize(Stream) {}
 
-// Few, so that small cases have several CTAs for each.
 DeviceProperties device_properties() {
-  return {.num_multiprocessors = 4, .compute_capability = 80};
+  // Few multiprocessors, so that small cases have several CTAs for each.
+  return {.num_multiprocessors = 4, .compute_capability = emulated_compute_capability};
 }
 
 }  // namespace tessera::kernels::cuda

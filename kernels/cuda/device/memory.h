@@ -33,4 +33,9 @@ struct DeviceProperties {
 };
 DeviceProperties device_properties();
 
+#ifdef TESSERA_CUDA_EMULATION
+/// Of the GPU that is emulated: 80, or 90 for kernels that only sm_90a has.
+extern int emulated_compute_capability;
+#endif
+
 }  // namespace tessera::kernels::cuda

@@ -47,6 +47,7 @@ struct Thread {
   std::uint32_t exchanges = 0;
   std::deque<std::vector<Copy>> groups;
   std::vector<Copy> open_group;
+  std::vector<PendingProduct> products;
 };
 
 // The smallest element that kernels share: bf16.
@@ -110,7 +111,7 @@ class Cta {
 
   // --- called by the thread that runs ---
 
-  const Thread& current() const { return *current_; }
+  Thread& current() { return *current_; }
   const Index3& index() const { return index_; }
   const Index3& size() const { return size_; }
   const Index3& grid() const { return grid_; }
@@ -343,6 +344,9 @@ void async_commit() {
 }
 void async_wait(int num_pending) {
   running->async_wait(num_pending);
+}
+std::vector<PendingProduct>& pending_products() {
+  return running->current().products;
 }
 
 void run_grid(unsigned grid_x,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 namespace tessera::kernels::cuda::emulation {
 
@@ -11,5 +12,14 @@ void run_grid(unsigned grid_x,
               unsigned num_threads,
               int shared_bytes,
               const std::function<void()>& body);
+
+/// Something that a tensor core does later.
+struct PendingProduct {
+  const float* sums = nullptr;  ///< What it changes.
+  std::function<void()> run;
+};
+
+/// Those that the thread that runs has begun and not waited for.
+std::vector<PendingProduct>& pending_products();
 
 }  // namespace tessera::kernels::cuda::emulation

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "kernels/cuda/attention/attention_tile.cuh"
+#include "kernels/cuda/device/launch.h"
+
+namespace tessera::kernels::cuda {
+
+/// A kernel that does the items of a plan, one in each CTA, for the KV head blockIdx.y.
+struct AttentionVariant {
+  void (*kernel)(AttentionKernelArgs) = nullptr;
+  LaunchShape shape;    ///< Without the grid.
+  int num_queries = 0;  ///< That an item may have.
+};
+
+inline constexpr int kMaxWarpgroupHeadDim = 256;
+
+/// Kernels on wgmma, for sm_90a alone. @param num_groups  1 or 2, of 64 queries.
+AttentionVariant warpgroup_variant(int head_dim, int num_groups);
+
+}  // namespace tessera::kernels::cuda
