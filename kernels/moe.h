@@ -5,15 +5,11 @@
 #include <memory>
 #include <span>
 
+#include "common/tensor/activation.h"
 #include "common/tensor/matrix_view.h"
 #include "kernels/packed_matrix.h"
 
 namespace tessera::kernels {
-
-enum class Activation : std::uint8_t {
-  kSilu,      ///< x / (1 + exp(-x))
-  kGeluTanh,  ///< x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
-};
 
 enum class RouterScore : std::uint8_t {
   kSoftmax,  ///< over all experts

@@ -135,6 +135,20 @@ void check_rms_norm(const ConstMatrixView& x,
   require_length("rms_norm: weight", weight.size(), x.cols);
 }
 
+void check_rms_norm_once(const ConstMatrixView& x,
+                         std::span<const float> weight,
+                         const MatrixView& out,
+                         DType activation) {
+  require_matrix("rms_norm_once: x", x, DType::kFloat32);
+  require_shape("rms_norm_once: out", out,
+                out.dtype == DType::kFloat32 ? DType::kFloat32 : activation, x.rows, x.cols);
+  if (!weight.empty()) require_length("rms_norm_once: weight", weight.size(), x.cols);
+}
+
+void check_scale(const MatrixView& x) {
+  require_matrix("scale: x", x, DType::kFloat32);
+}
+
 void check_same_shape(const char* operation, const MatrixView& out, const ConstMatrixView& x) {
   require_matrix(operation, out, DType::kFloat32);
   require_shape(operation, x, DType::kFloat32, out.rows, out.cols);
@@ -163,11 +177,12 @@ void check_qkv(const QkvArgs& args, DType activation, DType cache) {
   const std::int64_t kv_cols = args.pages.num_kv_heads * head_dim;
   TESSERA_REQUIRE(args.num_q_heads > 0, "qk_norm_rope_store: ", args.num_q_heads, " query heads");
   const std::int64_t q_cols = args.num_q_heads * head_dim;
-  require_shape("qk_norm_rope_store: qkv", args.qkv, DType::kFloat32, rows, q_cols + 2 * kv_cols);
+  const std::int64_t cols = q_cols + (args.value_from_key ? 1 : 2) * kv_cols;
+  require_shape("qk_norm_rope_store: qkv", args.qkv, DType::kFloat32, rows, cols);
   require_shape("qk_norm_rope_store: q", args.q, activation, rows, q_cols);
   require_shape("qk_norm_rope_store: k", args.k, cache, rows, kv_cols);
   require_shape("qk_norm_rope_store: v", args.v, cache, rows, kv_cols);
-  if (!args.bias.empty()) require_length("bias", args.bias.size(), q_cols + 2 * kv_cols);
+  if (!args.bias.empty()) require_length("bias", args.bias.size(), cols);
   if (!args.q_norm.empty()) require_length("q_norm", args.q_norm.size(), head_dim);
   if (!args.k_norm.empty()) require_length("k_norm", args.k_norm.size(), head_dim);
   require_matrix("qk_norm_rope_store: rope", args.rope, DType::kFloat32);
@@ -225,6 +240,37 @@ void check_measure(const ConstMatrixView& hidden,
   require_length("measure: output", static_cast<std::size_t>(out_rows), hidden.rows);
   for (const Measure& measure : measures) {
     TESSERA_REQUIRE(measure.temperature >= 0.0F, "measure: temperature ", measure.temperature);
+  }
+}
+
+void check_measure_logits(const ConstMatrixView& logits,
+                          const PackShape& lm_head,
+                          std::span<const Measure> measures,
+                          std::int64_t num_partials) {
+  require_shape("measure_logits: logits", logits, DType::kFloat32,
+                static_cast<std::int64_t>(measures.size()), lm_head.rows);
+  require_length("measure_logits: output", static_cast<std::size_t>(num_partials), logits.rows);
+  for (const Measure& measure : measures) {
+    TESSERA_REQUIRE(measure.temperature >= 0.0F, "measure_logits: temperature ",
+                    measure.temperature);
+  }
+}
+
+void check_soft_embedding(const SoftEmbeddingArgs& args, std::int64_t workspace_bytes) {
+  const PackShape& table = args.table->shape();
+  TESSERA_REQUIRE(table.k_leaves == 1 && table.rows / table.row_leaves % 2 == 0,
+                  "soft_embedding: table of ", table.k_leaves, " K leaves, ",
+                  table.rows / table.row_leaves, " ids in a leaf: one, and an even number");
+  require_shape("soft_embedding: logits", args.logits, DType::kFloat32, args.out.rows, table.rows);
+  require_shape("soft_embedding: out", args.out, DType::kFloat32, args.logits.rows, table.cols);
+  require_length("soft_embedding: partials", args.partials.size(), args.logits.rows);
+  TESSERA_REQUIRE(static_cast<std::int64_t>(args.workspace.size()) >= workspace_bytes,
+                  "soft_embedding: workspace of ", args.workspace.size(), " bytes, needs ",
+                  workspace_bytes);
+  for (const MeasurePartial& partial : args.partials) {
+    TESSERA_REQUIRE(partial.temperature > 0.0F && partial.tempered_sum > 0.0,
+                    "soft_embedding: temperature ", partial.temperature, ", sum ",
+                    partial.tempered_sum);
   }
 }
 

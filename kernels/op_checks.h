@@ -25,6 +25,11 @@ void check_rms_norm(const ConstMatrixView& x,
                     std::span<const float> weight,
                     const MatrixView& out,
                     DType activation);
+void check_rms_norm_once(const ConstMatrixView& x,
+                         std::span<const float> weight,
+                         const MatrixView& out,
+                         DType activation);
+void check_scale(const MatrixView& x);
 void check_same_shape(const char* operation, const MatrixView& out, const ConstMatrixView& x);
 void check_act_mul(const ConstMatrixView& gate_up, const MatrixView& out, DType activation);
 void check_gather_rows(const ConstMatrixView& x,
@@ -43,5 +48,12 @@ void check_measure(const ConstMatrixView& hidden,
                    std::span<const Measure> measures,
                    std::int64_t out_rows,
                    DType activation);
+
+void check_measure_logits(const ConstMatrixView& logits,
+                          const PackShape& lm_head,
+                          std::span<const Measure> measures,
+                          std::int64_t num_partials);
+/// args.table is not null: the workspace was asked for with it.
+void check_soft_embedding(const SoftEmbeddingArgs& args, std::int64_t workspace_bytes);
 
 }  // namespace tessera::kernels

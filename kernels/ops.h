@@ -41,9 +41,12 @@ struct RecipeRow {
 struct QkvArgs {
   ConstMatrixView qkv;  ///< fp32 [rows, (nq + 2 nkv) D]: q heads, k heads, v heads
   std::int32_t num_q_heads = 0;
-  std::span<const float> bias;    ///< [(nq + 2 nkv) D] or empty; added first
+  /// qkv ends behind the k heads, which, before norm and rotation, are the v heads, too.
+  bool value_from_key = false;
+  std::span<const float> bias;    ///< [columns of qkv] or empty; added first
   std::span<const float> q_norm;  ///< [D] or empty: RMSNorm weight of every query head
   std::span<const float> k_norm;  ///< [D] or empty
+  bool value_norm = false;        ///< RMSNorm without a weight of every value head
   float eps = 1e-6F;
   /// fp32 [max positions, R]: cos of the R / 2 angles of a position, then their sines
   /// (rope_table.h). R = rotary width, even, <= D: dimensions [0, R) turn in pairs (j, j + R / 2),
@@ -79,7 +82,8 @@ struct AttentionArgs {
   KvPages pages;                 ///< nkv = pages.num_kv_heads divides nq; head_dim as below
   std::int32_t num_q_heads = 0;  ///< query head h reads KV head h / (nq / nkv)
   float scale = 1.0F;
-  std::int32_t window = 0;               ///< > 0: row i sees j only if i - j < window
+  /// > 0: row i sees j only if i - j < window. The rows of a kFull span all look from its first.
+  std::int32_t window = 0;
   std::span<const AttentionSpan> spans;  ///< Every row of `out` lies in at most one.
   MatrixView out;  ///< activation dtype [rows, nq D]; rows that see nothing: zeros
 };
@@ -89,6 +93,17 @@ struct VocabularyShard {
   TokenId first_id = 0;             ///< id of row 0 of the LM head
   std::int32_t tokenizer_size = 0;  ///< ids at or above are excluded (padding is)
   TokenId mask_id = -1;             ///< excluded; -1: none
+  float softcap = 0.0F;  ///< > 0: logits l become softcap tanh(l / softcap), before all else
+};
+
+/// Arguments of soft_embedding.
+struct SoftEmbeddingArgs {
+  ConstMatrixView logits;               ///< fp32 [rows, table.rows], as logits() leaves them
+  const PackedMatrix* table = nullptr;  ///< The LM head, whose weights are the embedding's.
+  /// [rows] of the whole vocabulary: max_logit, temperature and tempered_sum are read.
+  std::span<const MeasurePartial> partials;
+  std::span<std::byte> workspace;  ///< soft_embedding_workspace_bytes()
+  MatrixView out;                  ///< fp32 [rows, hidden]: this rank's partial sum
 };
 
 /// The operations a model is made of, on one device. Operations run in the order of the calls,
@@ -190,6 +205,17 @@ class Backend {
                             float eps,
                             MatrixView out) = 0;
 
+  /// out = w x / sqrt(mean(x^2) + eps) in fp32, rounded once at the end.
+  /// @param x       fp32 [rows, hidden]; may be `out`
+  /// @param weight  [hidden], or empty: ones   @param out  fp32 or activation dtype
+  virtual void rms_norm_once(ConstMatrixView x,
+                             std::span<const float> weight,
+                             float eps,
+                             MatrixView out) = 0;
+
+  /// x *= factor, fp32.
+  virtual void scale(MatrixView x, float factor) = 0;
+
   /// out = act(gate) * up.
   /// @param gate_up  fp32 [rows, 2 I]: gate, then up   @param out  activation dtype [rows, I]
   virtual void act_mul(Activation activation, ConstMatrixView gate_up, MatrixView out) = 0;
@@ -259,6 +285,27 @@ class Backend {
                       const VocabularyShard& vocabulary,
                       std::span<const Measure> measures,
                       MatrixView logits) = 0;
+
+  /// What measure() gives, from stored logits.
+  /// @param logits     fp32 [measures, lm_head.rows], as logits() leaves them
+  /// @param lm_head    for the order of the sums; @param first_id  id of column 0
+  /// @param workspace  measure_workspace_bytes()
+  virtual void measure_logits(ConstMatrixView logits,
+                              const PackedMatrix& lm_head,
+                              TokenId first_id,
+                              std::span<const Measure> measures,
+                              std::span<std::byte> workspace,
+                              std::span<MeasurePartial> partials) = 0;
+
+  /// Workspace of soft_embedding() for that many rows.
+  virtual std::int64_t soft_embedding_workspace_bytes(const PackedMatrix& table,
+                                                      std::int64_t num_rows) const = 0;
+
+  /// out = sum over the ids of this rank of p_id E[id], with p = exp((l - max) / temperature) /
+  /// tempered_sum in the activation dtype: the embedding that a row is expected to take. Leaves of
+  /// the vocabulary in ascending order, combined in tree order; ranks' partials are added in the
+  /// order of for_each_branch.
+  virtual void soft_embedding(const SoftEmbeddingArgs& args) = 0;
 };
 
 }  // namespace tessera::kernels

@@ -43,7 +43,8 @@ inline Position fresh_end(const AttentionSpan& span, Position i) {
 }
 
 inline Visibility visibility(const AttentionSpan& span, Position i, std::int32_t window) {
-  const Position oldest = window > 0 ? std::max(0, i - window + 1) : 0;
+  const Position from = span.mask == MaskKind::kFull ? span.first : i;
+  const Position oldest = window > 0 ? std::max(0, from - window + 1) : 0;
   return {{oldest, span.cache_len},
           span.cache_hole,
           {std::max(oldest, span.first), fresh_end(span, i)}};

@@ -107,7 +107,7 @@ void run_experts(benchmark::State& state,
     suite.backend->moe_experts(
         {.x = {x.data(), DType::kBFloat16, num_rows, shape.hidden, shape.hidden},
          .weights = &weights,
-         .activation = kernels::Activation::kSilu,
+         .activation = Activation::kSilu,
          .experts_per_token = kPerToken,
          .experts = routing.experts,
          .expert_weights = routing.weights,

@@ -47,7 +47,7 @@ std::vector<RowOperation> operations() {
        }},
       {"act_mul", intermediate * (8 + 2),
        [](const KernelSuite& suite, const Operands& x, std::int64_t rows) {
-         suite.backend->act_mul(kernels::Activation::kSilu, floats(x.wide, rows, 2 * kIntermediate),
+         suite.backend->act_mul(Activation::kSilu, floats(x.wide, rows, 2 * kIntermediate),
                                 halves(x.out, rows, kIntermediate));
        }},
   };

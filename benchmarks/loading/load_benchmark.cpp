@@ -151,7 +151,7 @@ std::int64_t pack_all(TensorSource& source,
 std::int64_t packed_bytes(const ModelWeights& weights) {
   std::int64_t bytes = weights.embedding_memory.num_bytes() + weights.lm_head->num_bytes();
   for (const LayerWeights& layer : weights.layers) {
-    for (const auto* matrix : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+    for (const auto* matrix : {&layer.qkv, &layer.o, &layer.mlp.gate_up, &layer.mlp.down}) {
       bytes += (*matrix)->num_bytes();
     }
   }

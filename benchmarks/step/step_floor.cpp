@@ -21,18 +21,19 @@ double gemm_seconds(double rows, double n, double k, const MachineLimits& limits
 StepFloor step_floor(const ModelSpec& spec, const StepShape& shape, const MachineLimits& limits) {
   const auto rows = static_cast<double>(shape.num_rows());
   const double hidden = spec.hidden_size;
-  const double q = spec.q_size();
-  const double kv = spec.kv_size();
   const double width = spec.intermediate_size;
   const double keys = shape.context + shape.rows_each;
   const double cached = static_cast<double>(shape.num_sequences) * shape.context;
   StepFloor floor;
-  floor.gemm_seconds =
-      spec.num_layers *
-      (gemm_seconds(rows, q + 2.0 * kv, hidden, limits) + gemm_seconds(rows, hidden, q, limits) +
-       gemm_seconds(rows, 2.0 * width, hidden, limits) + gemm_seconds(rows, hidden, width, limits));
-  floor.attention_seconds =
-      spec.num_layers * seconds_of(4.0 * rows * keys * q, 2.0 * kBytes * cached * kv, limits);
+  for (std::int32_t layer = 0; layer < spec.num_layers; ++layer) {
+    const double q = spec.q_size(spec.attention_of(layer));
+    const double kv = spec.attention_of(layer).kv_size();
+    floor.gemm_seconds +=
+        gemm_seconds(rows, q + 2.0 * kv, hidden, limits) + gemm_seconds(rows, hidden, q, limits) +
+        gemm_seconds(rows, 2.0 * width, hidden, limits) + gemm_seconds(rows, hidden, width, limits);
+    floor.attention_seconds +=
+        seconds_of(4.0 * rows * keys * q, 2.0 * kBytes * cached * kv, limits);
+  }
   return floor;
 }
 

@@ -32,6 +32,13 @@ const nlohmann::json& ConfigFields::raw(const std::string& name) const {
   return it == object_.end() ? kAbsent : *it;
 }
 
+ConfigFields ConfigFields::section(const std::string& name) const {
+  const nlohmann::json& value = raw(name);
+  if (value.is_null()) return {file_ + ": " + name, nlohmann::json::object()};
+  if (!value.is_object()) fail(name, "an object");
+  return {file_ + ": " + name, value};
+}
+
 bool ConfigFields::has(const std::string& name) const {
   return !raw(name).is_null();
 }

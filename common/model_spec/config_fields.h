@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -16,6 +17,9 @@ class ConfigFields {
  public:
   /// Parses `path`. The file must hold an object.
   explicit ConfigFields(const std::filesystem::path& path);
+
+  /// The fields of the object `name`, with errors that name it; without fields when it is absent.
+  ConfigFields section(const std::string& name) const;
 
   bool has(const std::string& name) const;
 
@@ -49,6 +53,9 @@ class ConfigFields {
   const std::string& file() const { return file_; }
 
  private:
+  ConfigFields(std::string file, nlohmann::json object)
+      : file_(std::move(file)), object_(std::move(object)) {}
+
   [[noreturn]] void fail(const std::string& name, const std::string& expected) const;
   std::int32_t checked_integer(const std::string& name,
                                const nlohmann::json& value,

@@ -17,7 +17,7 @@ struct ModelFamily {
   std::string_view model_type;    ///< Empty: what is published there says nothing ("llama").
   TrainedAttention attention = TrainedAttention::kBlockCausal;
   bool shifted = false;
-  TokenId default_mask_id = 0;
+  std::optional<TokenId> default_mask_id;  ///< None: the family has no mask token.
   std::vector<TokenId> default_eos_ids;
   std::optional<std::int32_t> default_block_size;
 

@@ -11,10 +11,13 @@ namespace {
 namespace fs = std::filesystem;
 
 void require_consistent(const ConfigFields& config, const ModelSpec& spec) {
-  TESSERA_REQUIRE(spec.num_q_heads % spec.num_kv_heads == 0, config.file(), ": ", spec.num_q_heads,
-                  " query heads are not a multiple of ", spec.num_kv_heads, " key/value heads");
-  TESSERA_REQUIRE(spec.head_dim % 2 == 0, config.file(), ": head_dim = ", spec.head_dim,
-                  " must be even");
+  for (const AttentionSpec& kind : spec.attention_kinds) {
+    TESSERA_REQUIRE(spec.num_q_heads % kind.num_kv_heads == 0, config.file(), ": ",
+                    spec.num_q_heads, " query heads are not a multiple of ", kind.num_kv_heads,
+                    " key/value heads");
+    TESSERA_REQUIRE(kind.head_dim % 2 == 0, config.file(), ": head_dim = ", kind.head_dim,
+                    " must be even");
+  }
   TESSERA_REQUIRE(spec.tokenizer_size <= spec.vocab_size, config.file(),
                   ": vocab_size = ", spec.vocab_size, " is less than the ", spec.tokenizer_size,
                   " ids of the tokenizer");
@@ -30,12 +33,13 @@ std::optional<TokenId> resolve_mask_id(const fs::path& model_dir,
                                        const ConfigFields& config,
                                        const ModelFamily& family,
                                        std::int32_t vocab_size) {
+  if (!family.default_mask_id) return std::nullopt;
   if (const auto id = config.optional_integer("mask_token_id", 0)) {
     TESSERA_REQUIRE(*id < vocab_size, config.file(), ": mask_token_id = ", *id,
                     " is not below vocab_size = ", vocab_size);
     return id;
   }
-  const TokenId id = read_tokenizer_mask_id(model_dir).value_or(family.default_mask_id);
+  const TokenId id = read_tokenizer_mask_id(model_dir).value_or(*family.default_mask_id);
   return id < vocab_size ? std::optional(id) : std::nullopt;
 }
 
@@ -76,6 +80,7 @@ ModelFacts facts_of(const ModelSpec& spec) {
   facts.attention = spec.attention;
   facts.shifted = spec.shifted;
   facts.block_size = spec.block_size;
+  facts.canvas_length = spec.canvas_length;
   return facts;
 }
 

@@ -18,12 +18,37 @@ bool is_legal(const ModelSpec& spec, std::int32_t tp, ExpertSharding experts) {
     if (!has_experts(spec) || spec.moe.num_experts % tp != 0) return false;
   }
   if (spec.num_q_heads % tp != 0) return false;
-  if (spec.num_kv_heads % tp != 0 && tp % spec.num_kv_heads != 0) return false;
-  return tp == 1 || padded_reduction(spec.q_size()) == spec.q_size();
+  return std::ranges::all_of(spec.attention_kinds, [&](const AttentionSpec& kind) {
+    if (kind.num_kv_heads % tp != 0 && tp % kind.num_kv_heads != 0) return false;
+    return tp == 1 || padded_reduction(spec.q_size(kind)) == spec.q_size(kind);
+  });
 }
 
 IndexRange part_of(std::int64_t padded, std::int32_t rank, std::int32_t tp) {
   return {padded / tp * rank, padded / tp * (rank + 1)};
+}
+
+AttentionShard attention_shard_of(const ModelSpec& spec,
+                                  const AttentionSpec& kind,
+                                  std::int32_t rank,
+                                  std::int32_t tp) {
+  AttentionShard shard;
+  shard.num_kv_heads = std::max(1, kind.num_kv_heads / tp);
+  shard.first_kv_head = static_cast<std::int32_t>(std::int64_t{rank} * kind.num_kv_heads / tp);
+  shard.q = part_of(spec.q_size(kind), rank, tp);
+  shard.attention = part_of(padded_reduction(spec.q_size(kind)), rank, tp);
+  const std::int64_t head_dim = kind.head_dim;
+  shard.kv = {shard.first_kv_head * head_dim,
+              (shard.first_kv_head + shard.num_kv_heads) * head_dim};
+  return shard;
+}
+
+std::string kv_heads_text(const ModelSpec& spec) {
+  std::string text;
+  for (const AttentionSpec& kind : spec.attention_kinds) {
+    text += (text.empty() ? "" : " or ") + std::to_string(kind.num_kv_heads);
+  }
+  return text;
 }
 
 }  // namespace
@@ -47,7 +72,7 @@ void require_legal_tp(const ModelSpec& spec, std::int32_t tp, ExpertSharding exp
     list += (list.empty() ? "" : ", ") + std::to_string(degree);
   TESSERA_REQUIRE(
       false, "tensor-parallel degree ", tp, " is not legal for ", spec.num_q_heads, " query heads",
-      by_expert ? ", " : " and ", spec.num_kv_heads, " key/value heads",
+      by_expert ? ", " : " and ", kv_heads_text(spec), " key/value heads",
       by_expert ? detail::concat(" and, with expert_parallel, ", spec.moe.num_experts, " experts")
                 : std::string(),
       "; legal are ", list);
@@ -63,13 +88,9 @@ RankShard shard_of(const ModelSpec& spec,
   shard.rank = rank;
   shard.tp = tp;
   shard.num_q_heads = spec.num_q_heads / tp;
-  shard.num_kv_heads = std::max(1, spec.num_kv_heads / tp);
-  shard.first_kv_head = static_cast<std::int32_t>(std::int64_t{rank} * spec.num_kv_heads / tp);
-  shard.q = part_of(spec.q_size(), rank, tp);
-  shard.attention = part_of(padded_reduction(spec.q_size()), rank, tp);
-  const std::int64_t head_dim = spec.head_dim;
-  shard.kv = {shard.first_kv_head * head_dim,
-              (shard.first_kv_head + shard.num_kv_heads) * head_dim};
+  for (const AttentionSpec& kind : spec.attention_kinds) {
+    shard.attention_kinds.push_back(attention_shard_of(spec, kind, rank, tp));
+  }
   shard.intermediate = part_of(padded_reduction(spec.intermediate_size), rank, tp);
   shard.expert_sharding = experts;
   const bool by_width = experts == ExpertSharding::kByWidth;

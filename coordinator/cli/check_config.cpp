@@ -72,6 +72,12 @@ void print_memory_plan(const ServerConfig& config, const MemoryPlan& plan) {
   std::cout << "#   " << config.kv_memory / page_bytes << " pages of " << config.page_size
             << " tokens, " << page_bytes << " bytes each; every KV head is held by "
             << plan.kv_copies << " rank(s)\n";
+  if (plan.windowed_kv_per_token > 0) {
+    std::cout
+        << "#   " << plan.windowed_kv_per_token * config.page_size
+        << " bytes of a page are of layers with a sliding window, which keep it as long as the "
+           "others\n";
+  }
 }
 
 }  // namespace
@@ -80,10 +86,12 @@ MemoryPlan memory_plan_of(const ServerConfig& config) {
   MemoryPlanInput input;
   input.tp = config.tp;
   if (config.expert_parallel) input.experts = ExpertSharding::kByExpert;
-  input.weight_bytes = config.backend == "reference" ? 4 : 2;
-  input.kv_bytes = input.weight_bytes;
+  input.element_bytes = config.backend == "reference" ? 4 : 2;
   input.max_step_rows = config.max_step_rows;
-  return plan_memory(read_model_spec(config.model), input);
+  input.max_sequences = config.max_running_requests;
+  const ModelSpec spec = read_model_spec(config.model);
+  input.max_model_len = config.max_model_len.value_or(spec.max_position_embeddings);
+  return plan_memory(spec, input);
 }
 
 int run_check_config(int argc, const char* const* argv) {

@@ -8,6 +8,7 @@
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/cpu_matrix.h"
 #include "kernels/cpu/cpu_products.h"
+#include "kernels/cpu/cpu_soft_embedding.h"
 #include "kernels/cpu/thread_team.h"
 #include "kernels/cpu/tile_walk.h"
 #include "kernels/host_backend.h"
@@ -115,6 +116,28 @@ class CpuBackend final : public HostBackend {
     });
   }
 
+  void rms_norm_once(ConstMatrixView x,
+                     std::span<const float> weight,
+                     float eps,
+                     MatrixView out) override {
+    check_rms_norm_once(x, weight, out, kActivation);
+    const float* factors = weight.empty() ? nullptr : weight.data();
+    each_row(x.rows, x.cols, [&](std::int64_t row) {
+      if (out.dtype == DType::kFloat32) {
+        kernels_.rms_norm_once(float_row(x, row), factors, x.cols, eps, float_row(out, row));
+      } else {
+        kernels_.rms_norm_once_bfloat16(float_row(x, row), factors, x.cols, eps,
+                                        bf16_row(out, row));
+      }
+    });
+  }
+
+  void scale(MatrixView x, float factor) override {
+    check_scale(x);
+    each_row(x.rows, x.cols,
+             [&](std::int64_t row) { kernels_.scale(float_row(x, row), factor, x.cols); });
+  }
+
   void act_mul(Activation activation, ConstMatrixView gate_up, MatrixView out) override {
     check_act_mul(gate_up, out, kActivation);
     const auto gated = activation == Activation::kSilu ? kernels_.silu_mul : kernels_.gelu_mul;
@@ -205,14 +228,11 @@ class CpuBackend final : public HostBackend {
     check_measure(hidden, lm_head.shape(), measures, static_cast<std::int64_t>(partials.size()),
                   kActivation);
     if (hidden.rows == 0) return;
-    const std::span<MeasurePartial> chunks = take_chunks(args, workspace);
+    const std::span<MeasurePartial> chunks = take_chunks(args.lm_head, hidden.rows, workspace);
     team_.run([&](std::int32_t part) {
       measure_share(kernels_, args, chunks, part, team_.num_threads());
     });
-    for_rows(hidden.rows, num_measure_chunks(args.lm_head) * 64,
-             [&](std::int64_t begin, std::int64_t end) {
-               merge_chunks(args.lm_head, chunks, begin, end, partials);
-             });
+    merge(args.lm_head, chunks, partials);
   }
 
   void logits(ConstMatrixView hidden,
@@ -226,6 +246,41 @@ class CpuBackend final : public HostBackend {
     if (hidden.rows == 0) return;
     team_.run([&](std::int32_t part) {
       logits_share(kernels_, args, logits, part, team_.num_threads());
+    });
+  }
+
+  void measure_logits(ConstMatrixView logits,
+                      const PackedMatrix& lm_head,
+                      TokenId first_id,
+                      std::span<const Measure> measures,
+                      std::span<std::byte> workspace,
+                      std::span<MeasurePartial> partials) override {
+    const CpuMatrix& own = cpu_matrix(lm_head);
+    check_measure_logits(logits, own.shape(), measures, static_cast<std::int64_t>(partials.size()));
+    if (logits.rows == 0) return;
+    const std::span<MeasurePartial> chunks = take_chunks(own, logits.rows, workspace);
+    team_.run([&](std::int32_t part) {
+      measure_logits_share(kernels_, logits, own, first_id, measures, chunks, part,
+                           team_.num_threads());
+    });
+    merge(own, chunks, partials);
+  }
+
+  std::int64_t soft_embedding_workspace_bytes(const PackedMatrix& table,
+                                              std::int64_t num_rows) const override {
+    return soft_embedding_bytes(cpu_matrix(table), num_rows);
+  }
+
+  void soft_embedding(const SoftEmbeddingArgs& args) override {
+    TESSERA_REQUIRE(args.table != nullptr, "soft_embedding: no table");
+    const CpuMatrix& own = cpu_matrix(*args.table);
+    check_soft_embedding(args, soft_embedding_bytes(own, args.out.rows));
+    if (args.out.rows == 0) return;
+    for_rows(args.out.rows, args.logits.cols, [&](std::int64_t begin, std::int64_t end) {
+      soften_rows(kernels_, args, begin, end);
+    });
+    team_.run([&](std::int32_t part) {
+      soft_embedding_share(kernels_, args, own, part, team_.num_threads());
     });
   }
 
@@ -266,16 +321,25 @@ class CpuBackend final : public HostBackend {
     });
   }
 
-  static std::span<MeasurePartial> take_chunks(const MeasureArgs& args,
+  void merge(const CpuMatrix& lm_head,
+             std::span<const MeasurePartial> chunks,
+             std::span<MeasurePartial> partials) {
+    for_rows(static_cast<std::int64_t>(partials.size()), num_measure_chunks(lm_head) * 64,
+             [&](std::int64_t begin, std::int64_t end) {
+               merge_chunks(lm_head, chunks, begin, end, partials);
+             });
+  }
+
+  static std::span<MeasurePartial> take_chunks(const CpuMatrix& lm_head,
+                                               std::int64_t num_rows,
                                                std::span<std::byte> workspace) {
-    const auto count =
-        static_cast<std::size_t>(args.hidden.rows * num_measure_chunks(args.lm_head));
+    const auto count = static_cast<std::size_t>(num_rows * num_measure_chunks(lm_head));
     void* first = workspace.data();
     std::size_t space = workspace.size();
     const bool fits =
         std::align(kAlignment, count * sizeof(MeasurePartial), first, space) != nullptr;
-    TESSERA_REQUIRE(fits, "measure: workspace of ", workspace.size(), " bytes for ",
-                    args.hidden.rows, " rows: ask measure_workspace_bytes");
+    TESSERA_REQUIRE(fits, "measure: workspace of ", workspace.size(), " bytes for ", num_rows,
+                    " rows: ask measure_workspace_bytes");
     auto* chunks = static_cast<MeasurePartial*>(first);
     std::uninitialized_default_construct_n(chunks, count);
     return {chunks, count};

@@ -62,6 +62,13 @@ struct AddTileArgs {
   std::int64_t pairs_per_fetch = 1;
 };
 
+/// What makes probabilities of a row of logits.
+struct SoftmaxScale {
+  float high = 0.0F;  ///< The largest logit.
+  float inverse_temperature = 1.0F;
+  float inverse_sum = 1.0F;
+};
+
 /// The inner loops of the cpu back end, compiled for one instruction set. They run on one thread
 /// and check nothing. Elements do not depend on their place in a row.
 struct CpuKernels {
@@ -86,6 +93,14 @@ struct CpuKernels {
                        std::span<const float> weight,
                        float eps,
                        std::uint16_t* out);
+  /// Norm with one rounding: weight [cols] or null.
+  void (*rms_norm_once)(
+      const float* x, const float* weight, std::int64_t cols, float eps, float* out);
+  void (*rms_norm_once_bfloat16)(
+      const float* x, const float* weight, std::int64_t cols, float eps, std::uint16_t* out);
+  void (*scale)(float* x, float factor, std::int64_t cols);
+  void (*softcap)(float* x, float cap, std::int64_t cols);
+  void (*softmax)(const float* x, const SoftmaxScale& scale, std::int64_t cols, std::uint16_t* out);
   void (*silu_mul)(const float* gate, const float* up, std::int64_t cols, std::uint16_t* out);
   void (*gelu_mul)(const float* gate, const float* up, std::int64_t cols, std::uint16_t* out);
   void (*apply_recipe)(const RecipeRow& row, const ConstMatrixView& gathered, float* out);

@@ -17,11 +17,15 @@ std::int64_t chunks_per_leaf(const CpuMatrix& lm_head) {
   return round_up(lm_head.panels_per_leaf(), kPanelsPerChunk) / kPanelsPerChunk;
 }
 
-// Excluded ids and the penalty, of one row of a tile. Most tiles hold none.
-void exclude_in_tile(std::span<float> row,
-                     TokenId first_id,
-                     const VocabularyShard& vocabulary,
-                     const Measure& measure) {
+// Soft cap, excluded ids and the penalty, of one row of a tile. Most tiles hold no such id.
+void finish_logits(const CpuKernels& kernels,
+                   std::span<float> row,
+                   TokenId first_id,
+                   const VocabularyShard& vocabulary,
+                   const Measure& measure) {
+  if (vocabulary.softcap > 0.0F) {
+    kernels.softcap(row.data(), vocabulary.softcap, static_cast<std::int64_t>(row.size()));
+  }
   const TokenId end = first_id + static_cast<TokenId>(row.size());
   const auto holds = [&](TokenId id) { return id >= first_id && id < end; };
   if (end <= vocabulary.tokenizer_size && !holds(vocabulary.mask_id) &&
@@ -72,9 +76,9 @@ void logits_share(const CpuKernels& kernels,
         const auto first_id =
             args.vocabulary.first_id + static_cast<TokenId>(w.first_row(tile.panel));
         for (std::int64_t r = 0; r < tile.num_rows; ++r) {
-          exclude_in_tile({out.c + r * out.c_stride, static_cast<std::size_t>(out.width)}, first_id,
-                          args.vocabulary,
-                          args.measures[static_cast<std::size_t>(tile.first_row + r)]);
+          finish_logits(kernels, {out.c + r * out.c_stride, static_cast<std::size_t>(out.width)},
+                        first_id, args.vocabulary,
+                        args.measures[static_cast<std::size_t>(tile.first_row + r)]);
         }
       });
 }
@@ -118,12 +122,45 @@ void measure_share(const CpuKernels& kernels,
           for (std::int64_t r = 0; r < tile.num_rows; ++r) {
             float* row = out.c + r * kPanelWidth;
             const Measure& measure = args.measures[static_cast<std::size_t>(tile.first_row + r)];
-            exclude_in_tile({row, static_cast<std::size_t>(out.width)}, first_id, args.vocabulary,
-                            measure);
+            finish_logits(kernels, {row, static_cast<std::size_t>(out.width)}, first_id,
+                          args.vocabulary, measure);
             std::fill(row + out.width, row + kPanelWidth, -std::numeric_limits<float>::infinity());
             kernels.measure_tile(row, first_id, measure, partial_of(tile.first_row + r));
           }
         });
+  }
+}
+
+void measure_logits_share(const CpuKernels& kernels,
+                          const ConstMatrixView& logits,
+                          const CpuMatrix& lm_head,
+                          TokenId first_id,
+                          std::span<const Measure> measures,
+                          std::span<MeasurePartial> chunks,
+                          std::int32_t part,
+                          std::int32_t num_parts) {
+  const std::int64_t num_chunks = num_measure_chunks(lm_head);
+  const std::int64_t per_leaf = chunks_per_leaf(lm_head);
+  alignas(64) std::array<float, kPanelWidth> tile;
+  const Share share(num_chunks, part, num_parts);
+  for (std::int64_t chunk = share.begin; chunk < share.end; ++chunk) {
+    const std::int64_t leaf = chunk / per_leaf * lm_head.panels_per_leaf();
+    const std::int64_t first = chunk % per_leaf * kPanelsPerChunk;
+    const std::int64_t last = std::min(first + kPanelsPerChunk, lm_head.panels_per_leaf());
+    for (std::int64_t row = 0; row < logits.rows; ++row) {
+      const Measure& measure = measures[static_cast<std::size_t>(row)];
+      MeasurePartial& partial = chunks[static_cast<std::size_t>(row * num_chunks + chunk)];
+      partial = {};
+      partial.temperature = effective_temperature(measure);
+      for (std::int64_t panel = leaf + first; panel < leaf + last; ++panel) {
+        const std::int64_t column = lm_head.first_row(panel);
+        tile.fill(-std::numeric_limits<float>::infinity());
+        std::copy_n(static_cast<const float*>(logits.row(row)) + column, lm_head.width(panel),
+                    tile.begin());
+        kernels.measure_tile(tile.data(), first_id + static_cast<TokenId>(column), measure,
+                             partial);
+      }
+    }
   }
 }
 

@@ -45,6 +45,16 @@ void measure_share(const CpuKernels& kernels,
                    std::int32_t part,
                    std::int32_t num_parts);
 
+/// The same chunks of stored logits.
+void measure_logits_share(const CpuKernels& kernels,
+                          const ConstMatrixView& logits,
+                          const CpuMatrix& lm_head,
+                          TokenId first_id,
+                          std::span<const Measure> measures,
+                          std::span<MeasurePartial> chunks,
+                          std::int32_t part,
+                          std::int32_t num_parts);
+
 /// Merges the chunks of rows [begin, end): those of a leaf in ascending order, leaves in tree
 /// order.
 void merge_chunks(const CpuMatrix& lm_head,

@@ -169,9 +169,22 @@ void add_product_tile(const AddTileArgs& args) {
 }  // namespace
 
 const CpuKernels kAvx2Kernels = {
-    "cpu avx2",          &product_tile,       &add_product_tile,       &measure_tile<Avx2>,
-    &widen_row<Avx2>,    &add_row<Avx2>,      &rms_norm_row<Avx2>,     &add_rms_norm_row<Avx2>,
-    &silu_mul_row<Avx2>, &gelu_mul_row<Avx2>, &apply_recipe_row<Avx2>,
+    "cpu avx2",
+    &product_tile,
+    &add_product_tile,
+    &measure_tile<Avx2>,
+    &widen_row<Avx2>,
+    &add_row<Avx2>,
+    &rms_norm_row<Avx2>,
+    &add_rms_norm_row<Avx2>,
+    &rms_norm_once_row<Avx2, float>,
+    &rms_norm_once_row<Avx2, std::uint16_t>,
+    &scale_row<Avx2>,
+    &softcap_row<Avx2>,
+    &softmax_row<Avx2>,
+    &silu_mul_row<Avx2>,
+    &gelu_mul_row<Avx2>,
+    &apply_recipe_row<Avx2>,
 };
 
 }  // namespace tessera::kernels

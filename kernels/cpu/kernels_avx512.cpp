@@ -183,11 +183,21 @@ void add_product_tile(const AddTileArgs& args) {
 }  // namespace
 
 const CpuKernels kAvx512Kernels = {
-    "cpu avx512_bf16",         &product_tile,
-    &add_product_tile,         &measure_tile<Avx512>,
-    &widen_row<Avx512>,        &add_row<Avx512>,
-    &rms_norm_row<Avx512>,     &add_rms_norm_row<Avx512>,
-    &silu_mul_row<Avx512>,     &gelu_mul_row<Avx512>,
+    "cpu avx512_bf16",
+    &product_tile,
+    &add_product_tile,
+    &measure_tile<Avx512>,
+    &widen_row<Avx512>,
+    &add_row<Avx512>,
+    &rms_norm_row<Avx512>,
+    &add_rms_norm_row<Avx512>,
+    &rms_norm_once_row<Avx512, float>,
+    &rms_norm_once_row<Avx512, std::uint16_t>,
+    &scale_row<Avx512>,
+    &softcap_row<Avx512>,
+    &softmax_row<Avx512>,
+    &silu_mul_row<Avx512>,
+    &gelu_mul_row<Avx512>,
     &apply_recipe_row<Avx512>,
 };
 

@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
+#include "kernels/cpu/cpu_kernels.h"
 #include "kernels/ops.h"
 
 namespace tessera::kernels {
@@ -88,6 +90,60 @@ void add_rms_norm_row(float* residual,
                       std::uint16_t* out) {
   add_row<V>(residual, delta, static_cast<std::int64_t>(weight.size()));
   rms_norm_row<V>(residual, weight, eps, out);
+}
+
+// The norm of a row in fp32, rounded once where `out` is bf16. weight null: ones.
+template <typename V, typename Out>
+void rms_norm_once_row(
+    const float* x, const float* weight, std::int64_t cols, float eps, Out* out) {
+  using Float = typename V::Float;
+  Float squares = V::zero();
+  for_vectors<V>(cols, [&](std::int64_t j, std::int64_t count) {
+    const Float value = V::load(x + j, count);
+    squares = V::fma(value, value, squares);
+  });
+  const float mean = V::sum(squares) / static_cast<float>(cols);
+  const Float scale = V::set(1.0F / std::sqrt(mean + eps));
+  for_vectors<V>(cols, [&](std::int64_t j, std::int64_t count) {
+    Float normal = V::mul(V::load(x + j, count), scale);
+    if (weight != nullptr) normal = V::mul(V::load(weight + j, count), normal);
+    if constexpr (std::is_same_v<Out, float>) {
+      V::store(out + j, count, normal);
+    } else {
+      V::store_bfloat16(out + j, count, normal);
+    }
+  });
+}
+
+template <typename V>
+void scale_row(float* x, float factor, std::int64_t cols) {
+  for_vectors<V>(cols, [&](std::int64_t j, std::int64_t count) {
+    V::store(x + j, count, V::mul(V::load(x + j, count), V::set(factor)));
+  });
+}
+
+// cap tanh(x / cap), with tanh(y) = 1 - 2 / (1 + exp(2 y)); what is not a number stays.
+template <typename V>
+void softcap_row(float* x, float cap, std::int64_t cols) {
+  using Float = typename V::Float;
+  for_vectors<V>(cols, [&](std::int64_t j, std::int64_t count) {
+    const Float value = V::load(x + j, count);
+    const Float power = exponential<V>(V::mul(value, V::set(2.0F / cap)));
+    const Float rest = V::div(V::set(2.0F), V::add(V::set(1.0F), power));
+    const Float capped = V::mul(V::set(cap), V::sub(V::set(1.0F), rest));
+    V::store(x + j, count, V::select_greater(value, V::set(-INFINITY), capped, value));
+  });
+}
+
+// out = bf16 of exp((x - high) inverse_temperature) inverse_sum; 0 where x is -inf.
+template <typename V>
+void softmax_row(const float* x, const SoftmaxScale& scale, std::int64_t cols, std::uint16_t* out) {
+  for_vectors<V>(cols, [&](std::int64_t j, std::int64_t count) {
+    const auto distance = V::sub(V::load(x + j, count), V::set(scale.high));
+    const auto scaled =
+        V::max(V::mul(distance, V::set(scale.inverse_temperature)), V::set(-100.0F));
+    V::store_bfloat16(out + j, count, V::mul(exponential<V>(scaled), V::set(scale.inverse_sum)));
+  });
 }
 
 // x sigmoid(-minus_argument(x)), times `up`: silu and gelu alike.

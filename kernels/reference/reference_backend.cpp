@@ -58,6 +58,12 @@ void apply_recipe(const RecipeRow& row, const ConstMatrixView& gathered, const M
   }
 }
 
+void soft_cap(float* row, std::int64_t cols, float cap) {
+  for (std::int64_t j = 0; j < cols; ++j) {
+    row[j] = static_cast<float>(cap * std::tanh(double{row[j]} / cap));
+  }
+}
+
 class ReferenceBackend final : public HostBackend {
  public:
   std::string_view device_name() const override { return "reference"; }
@@ -135,6 +141,30 @@ class ReferenceBackend final : public HostBackend {
     rms_norm(residual, weight, eps, out);
   }
 
+  void rms_norm_once(ConstMatrixView x,
+                     std::span<const float> weight,
+                     float eps,
+                     MatrixView out) override {
+    check_rms_norm_once(x, weight, out, DType::kFloat32);
+    for (std::int64_t row = 0; row < x.rows; ++row) {
+      const float* in = float_row(x, row);
+      double squares = 0.0;
+      for (std::int64_t j = 0; j < x.cols; ++j) squares += double{in[j]} * double{in[j]};
+      const double scale = 1.0 / std::sqrt(squares / static_cast<double>(x.cols) + double{eps});
+      for (std::int64_t j = 0; j < x.cols; ++j) {
+        const double w = weight.empty() ? 1.0 : double{weight[static_cast<std::size_t>(j)]};
+        float_row(out, row)[j] = static_cast<float>(w * (double{in[j]} * scale));
+      }
+    }
+  }
+
+  void scale(MatrixView x, float factor) override {
+    check_scale(x);
+    for (std::int64_t row = 0; row < x.rows; ++row) {
+      for (std::int64_t j = 0; j < x.cols; ++j) float_row(x, row)[j] *= factor;
+    }
+  }
+
   void act_mul(Activation activation, ConstMatrixView gate_up, MatrixView out) override {
     check_act_mul(gate_up, out, DType::kFloat32);
     const auto width = static_cast<std::size_t>(out.cols);
@@ -206,23 +236,12 @@ class ReferenceBackend final : public HostBackend {
                         measure_workspace_bytes(lm_head, hidden.rows),
                     "measure: workspace of ", workspace.size(), " bytes");
     const MatrixView row{workspace.data(), DType::kFloat32, 1, cols, cols};
-    const std::int32_t num_leaves = lm_head.shape().row_leaves;
-    const std::int64_t leaf = cols / num_leaves;
     for (std::size_t i = 0; i < measures.size(); ++i) {
       const auto* x = hidden.row(static_cast<std::int64_t>(i));
       logits({x, hidden.dtype, 1, hidden.cols, hidden.row_stride}, lm_head, vocabulary,
              measures.subspan(i, 1), row);
-      std::array<MeasurePartial, kNumLeaves> leaves;
-      for (std::int64_t l = 0; l < num_leaves; ++l) {
-        leaves[static_cast<std::size_t>(l)] =
-            measure_leaf({float_row(row, 0) + l * leaf, static_cast<std::size_t>(leaf)},
-                         vocabulary.first_id + static_cast<TokenId>(l * leaf), measures[i]);
-      }
-      for_each_branch(num_leaves, [&](std::int32_t left, std::int32_t right) {
-        auto& sum = leaves[static_cast<std::size_t>(left)];
-        sum = merge(sum, leaves[static_cast<std::size_t>(right)]);
-      });
-      partials[i] = leaves[0];
+      measure_logits(row, lm_head, vocabulary.first_id, measures.subspan(i, 1), {},
+                     partials.subspan(i, 1));
     }
   }
 
@@ -234,10 +253,48 @@ class ReferenceBackend final : public HostBackend {
     check_measure(hidden, lm_head.shape(), measures, logits.rows, DType::kFloat32);
     gemm(hidden, lm_head, logits);
     for (std::size_t i = 0; i < measures.size(); ++i) {
-      exclude_ids(
-          {float_row(logits, static_cast<std::int64_t>(i)), static_cast<std::size_t>(logits.cols)},
-          vocabulary.first_id, vocabulary, measures[i]);
+      float* row = float_row(logits, static_cast<std::int64_t>(i));
+      if (vocabulary.softcap > 0.0F) soft_cap(row, logits.cols, vocabulary.softcap);
+      exclude_ids({row, static_cast<std::size_t>(logits.cols)}, vocabulary.first_id, vocabulary,
+                  measures[i]);
     }
+  }
+
+  void measure_logits(ConstMatrixView logits,
+                      const PackedMatrix& lm_head,
+                      TokenId first_id,
+                      std::span<const Measure> measures,
+                      std::span<std::byte>,
+                      std::span<MeasurePartial> partials) override {
+    check_measure_logits(logits, lm_head.shape(), measures,
+                         static_cast<std::int64_t>(partials.size()));
+    const std::int32_t num_leaves = lm_head.shape().row_leaves;
+    const std::int64_t leaf = logits.cols / num_leaves;
+    for (std::size_t i = 0; i < measures.size(); ++i) {
+      const float* row = float_row(logits, static_cast<std::int64_t>(i));
+      std::array<MeasurePartial, kNumLeaves> leaves;
+      for (std::int64_t l = 0; l < num_leaves; ++l) {
+        leaves[static_cast<std::size_t>(l)] =
+            measure_leaf({row + l * leaf, static_cast<std::size_t>(leaf)},
+                         first_id + static_cast<TokenId>(l * leaf), measures[i]);
+      }
+      for_each_branch(num_leaves, [&](std::int32_t left, std::int32_t right) {
+        auto& sum = leaves[static_cast<std::size_t>(left)];
+        sum = merge(sum, leaves[static_cast<std::size_t>(right)]);
+      });
+      partials[i] = leaves[0];
+    }
+  }
+
+  std::int64_t soft_embedding_workspace_bytes(const PackedMatrix& table,
+                                              std::int64_t) const override {
+    return table.shape().rows * size_of(DType::kFloat32);  // one row at a time
+  }
+
+  void soft_embedding(const SoftEmbeddingArgs& args) override {
+    TESSERA_REQUIRE(args.table != nullptr, "soft_embedding: no table");
+    check_soft_embedding(args, args.table->shape().rows * size_of(DType::kFloat32));
+    soft_embedding_reference(args);
   }
 
  private:

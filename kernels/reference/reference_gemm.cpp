@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "kernels/partition.h"
 #include "kernels/reference/reference_ops.h"
@@ -71,6 +72,37 @@ void gemm_reference(const ConstMatrixView& a, const ReferenceMatrix& w, const Ma
         for (std::size_t n = 0; n < sum.size(); ++n) sum[n] += other[n];
       });
       std::copy_n(leaves[0].begin(), count, out + first);
+    }
+  }
+}
+
+// The table is [hidden][ids]: an output is a sum over a stretch of one row of it.
+void soft_embedding_reference(const SoftEmbeddingArgs& args) {
+  const ReferenceMatrix& table = reference_matrix(*args.table);
+  const PackShape& shape = table.shape();
+  const std::int64_t leaf = shape.rows / shape.row_leaves;
+  auto* probabilities = reinterpret_cast<float*>(args.workspace.data());
+  for (std::int64_t row = 0; row < args.out.rows; ++row) {
+    const auto* logits = static_cast<const float*>(args.logits.row(row));
+    const MeasurePartial& partial = args.partials[static_cast<std::size_t>(row)];
+    for (std::int64_t id = 0; id < shape.rows; ++id) {
+      const double distance = (double{logits[id]} - partial.max_logit) / partial.temperature;
+      probabilities[id] = static_cast<float>(std::exp(distance) / partial.tempered_sum);
+    }
+    for (std::int64_t k = 0; k < shape.cols; ++k) {
+      const float* weights = table.values() + k * shape.rows;
+      std::array<float, kNumLeaves> leaves{};
+      for (std::int64_t i = 0; i < shape.row_leaves; ++i) {
+        double sum = 0.0;
+        for (std::int64_t id = i * leaf; id < (i + 1) * leaf; ++id) {
+          sum += double{probabilities[id]} * double{weights[id]};
+        }
+        leaves[static_cast<std::size_t>(i)] = static_cast<float>(sum);
+      }
+      for_each_branch(shape.row_leaves, [&](std::int32_t left, std::int32_t right) {
+        leaves[static_cast<std::size_t>(left)] += leaves[static_cast<std::size_t>(right)];
+      });
+      static_cast<float*>(args.out.row(row))[k] = leaves[0];
     }
   }
 }

@@ -31,6 +31,7 @@ void add_leaf_products(const float* a,
 void gated_product(Activation activation, std::span<const float> gate_up, std::span<float> product);
 
 void moe_experts_reference(const MoeArgs& args);
+void soft_embedding_reference(const SoftEmbeddingArgs& args);
 void gemm_reference(const ConstMatrixView& a, const ReferenceMatrix& w, const MatrixView& c);
 void qk_norm_rope_store_reference(const QkvArgs& args);
 void block_attention_reference(const AttentionArgs& args);

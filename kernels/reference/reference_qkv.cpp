@@ -10,7 +10,8 @@ namespace {
 using Head = std::array<double, 512>;  // head_dim at most
 
 struct HeadTransform {
-  std::span<const float> norm;
+  bool normed = false;
+  std::span<const float> weight;  // of the norm; empty: ones
   bool rotated = false;
 };
 
@@ -23,7 +24,7 @@ void normalise(Head& head, std::int64_t dim, std::span<const float> weight, floa
   const double scale = 1.0 / std::sqrt(squares / static_cast<double>(dim) + double{eps});
   for (std::int64_t j = 0; j < dim; ++j) {
     const auto i = static_cast<std::size_t>(j);
-    head[i] *= scale * static_cast<double>(weight[i]);
+    head[i] *= scale * (weight.empty() ? 1.0 : static_cast<double>(weight[i]));
   }
 }
 
@@ -56,7 +57,7 @@ void transform_head(const QkvArgs& args,
         args.bias.empty() ? 0.0 : args.bias[static_cast<std::size_t>(index * dim + j)];
     head[static_cast<std::size_t>(j)] = in[j] + bias;
   }
-  if (!transform.norm.empty()) normalise(head, dim, transform.norm, args.eps);
+  if (transform.normed) normalise(head, dim, transform.weight, args.eps);
   if (transform.rotated) {
     rotate(head, args.rope, args.positions[static_cast<std::size_t>(row)]);
   }
@@ -76,11 +77,12 @@ void qk_norm_rope_store_reference(const QkvArgs& args) {
     auto* k = static_cast<float*>(args.k.row(row));
     auto* v = static_cast<float*>(args.v.row(row));
     for (std::int64_t h = 0; h < num_q; ++h) {
-      transform_head(args, row, h, {args.q_norm, true}, q + h * dim);
+      transform_head(args, row, h, {!args.q_norm.empty(), args.q_norm, true}, q + h * dim);
     }
     for (std::int64_t h = 0; h < num_kv; ++h) {
-      transform_head(args, row, num_q + h, {args.k_norm, true}, k + h * dim);
-      transform_head(args, row, num_q + num_kv + h, {{}, false}, v + h * dim);
+      transform_head(args, row, num_q + h, {!args.k_norm.empty(), args.k_norm, true}, k + h * dim);
+      transform_head(args, row, num_q + (args.value_from_key ? 0 : num_kv) + h,
+                     {args.value_norm, {}, false}, v + h * dim);
     }
     const std::int64_t slot = args.slots[static_cast<std::size_t>(row)];
     if (slot < 0) continue;

@@ -81,7 +81,8 @@ class AttentionTest : public BackendTest {
     for (Position p = 0; p < kLength; ++p) {
       const bool cached = p < span.cache_len && !span.cache_hole.contains(p);
       const bool fresh = p >= span.first && p < span.end() && sees(span, i, p);
-      if (!(cached || fresh) || (window > 0 && i - p >= window)) continue;
+      const Position from = span.mask == MaskKind::kFull ? span.first : i;
+      if (!(cached || fresh) || (window > 0 && from - p >= window)) continue;
       double score = 0.0;
       for (int d = 0; d < kHeadDim; ++d) {
         score += double{q_.at(i, head * kHeadDim + d)} * double{k_.at(p, kv * kHeadDim + d)};
@@ -125,6 +126,7 @@ TEST_P(AttentionTest, MatchesTheDefinitionForEveryMask) {
       span(8, 12, 8, MaskKind::kBlockCausal), span(0, 33, 0, MaskKind::kBlockCausal, 8),
       span(0, 20, 0, MaskKind::kPromptFull),  span(8, 4, 24, MaskKind::kCacheOnly),
       span(0, 3, 0, MaskKind::kCacheOnly),  // sees nothing
+      span(20, 9, 20, MaskKind::kFull),  // a canvas: of the cache, all rows see what the first does
   };
   spans.push_back(span(24, 8, 24, MaskKind::kBlockCausal));
   spans.back().cache_hole = {3, 9};

@@ -211,6 +211,48 @@ TEST_P(FusedMeasureTest, LogitsAreTheSameBitsOnEveryNumberOfRanksAndThreads) {
   }
 }
 
+TEST_P(FusedMeasureTest, StoredLogitsGiveTheSameBits) {
+  const auto measures = all_kinds();
+  const auto want = measure(*backend_, measures, 0, 0, 1);
+  const auto head = shard(*backend_, 0, 1);
+  Matrix logits(kNumRows, head->shape().rows);
+  backend_->logits(hidden_.view(), *head, vocabulary(0, 1), measures, logits.view());
+  for (const std::int32_t num_threads : {1, 3}) {
+    const auto threaded = GetParam().create(num_threads);
+    std::vector<std::byte> workspace(
+        static_cast<std::size_t>(threaded->measure_workspace_bytes(*head, kNumRows)));
+    std::vector<MeasurePartial> got(measures.size());
+    threaded->measure_logits(logits.view(), *head, 0, measures, workspace, got);
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      EXPECT_TRUE(same_bits(got[i], want[i])) << num_threads << " threads, row " << i;
+    }
+  }
+}
+
+TEST_P(FusedMeasureTest, ASoftCapComesBeforeExclusion) {
+  const auto measures = all_kinds();
+  const auto head = shard(*backend_, 0, 1);
+  Matrix raw(kNumRows, head->shape().rows);
+  Matrix capped(kNumRows, head->shape().rows);
+  VocabularyShard vocab = vocabulary(0, 1);
+  hidden_.set(3, 0, std::numeric_limits<float>::quiet_NaN());
+  backend_->logits(hidden_.view(), *head, vocab, std::vector<Measure>(kNumRows), raw.view());
+  vocab.softcap = 1.5F;
+  backend_->logits(hidden_.view(), *head, vocab, measures, capped.view());
+  for (std::int64_t i = 0; i < kNumRows; ++i) {
+    const Measure& measure = measures[static_cast<std::size_t>(i)];
+    for (TokenId id = 0; id < kTokenizerSize; ++id) {
+      if (id == kMaskId || i == 3) continue;
+      double want = 1.5 * std::tanh(double{raw.at(i, id)} / 1.5);
+      if (id == measure.penalised_id) want -= double{measure.penalty};
+      if (std::isinf(want)) continue;
+      ASSERT_NEAR(capped.at(i, id), want, 1e-6) << "row " << i << " id " << id;
+    }
+    ASSERT_EQ(capped.at(i, kMaskId), -std::numeric_limits<float>::infinity());
+  }
+  EXPECT_TRUE(std::isnan(capped.at(3, 7))) << "what is not a number is not made one";
+}
+
 TEST_P(FusedMeasureTest, RefusesWhatTheContractForbids) {
   const auto head = shard(*backend_, 0, 1);
   std::vector<Measure> measures(static_cast<std::size_t>(kNumRows));

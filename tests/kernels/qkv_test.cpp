@@ -16,17 +16,24 @@ constexpr std::int32_t kNumPages = 2;
 struct Shape {
   std::int32_t num_q_heads, num_kv_heads, head_dim, rotary_dim;
   bool bias, norm;
+  bool value_norm = false, value_from_key = false;
+
+  std::int32_t value_head(std::int32_t h) const {
+    return num_q_heads + (value_from_key ? 0 : num_kv_heads) + h;
+  }
 };
 
 constexpr Shape kShapes[] = {
-    {2, 1, 8, 4, false, true},     // narrower than a vector, half of it turned
-    {4, 2, 16, 16, true, true},    // one vector
-    {3, 1, 24, 16, true, false},   // a tail
-    {6, 2, 80, 40, false, true},   // a tail in the rotated half
-    {8, 4, 128, 128, true, true},  // a real size
-    {2, 2, 64, 0, false, false},   // nothing but rounding
-    {3, 1, 256, 64, true, true},   // large heads, a quarter of them turned
-    {2, 1, 512, 512, false, true},
+    {2, 1, 8, 4, false, true},                 // narrower than a vector, half of it turned
+    {4, 2, 16, 16, true, true},                // one vector
+    {3, 1, 24, 16, true, false},               // a tail
+    {6, 2, 80, 40, false, true},               // a tail in the rotated half
+    {8, 4, 128, 128, true, true},              // a real size
+    {2, 2, 64, 0, false, false},               // nothing but rounding
+    {4, 2, 72, 72, false, true, true},         // values normed
+    {2, 1, 512, 512, true, true, true, true},  // the widest head; raw keys are the values
+    {3, 1, 40, 16, true, false, false, true},
+    {3, 1, 256, 64, true, true},  // large heads, a quarter of them turned
 };
 
 std::vector<float> random_vector(std::int64_t size, std::uint32_t seed) {
@@ -38,7 +45,7 @@ std::vector<float> random_vector(std::int64_t size, std::uint32_t seed) {
 struct Inputs {
   explicit Inputs(const Shape& s, std::int64_t padding = 3)
       : shape(s),
-        columns((s.num_q_heads + 2 * s.num_kv_heads) * s.head_dim),
+        columns((s.value_head(0) + s.num_kv_heads) * s.head_dim),
         qkv(random_matrix(kRows, columns, 6, padding)),
         rope(40, s.rotary_dim, padding) {
     if (s.bias) bias = random_vector(columns, 7);
@@ -52,7 +59,10 @@ struct Inputs {
 
   // Element j of a head of the fused row, by the definition; `size` bounds what it is made of.
   double exact(std::int64_t row, std::int64_t index, std::int32_t j, double& size) const;
+  double exact_value(std::int64_t row, std::int32_t head, std::int32_t j) const;
   double normed(std::int64_t row, std::int64_t index, std::int32_t j) const;
+  double input(std::int64_t row, std::int64_t index, std::int32_t j) const;
+  double inverse_norm(std::int64_t row, std::int64_t index) const;
 
   Shape shape;
   std::int64_t columns;
@@ -64,25 +74,34 @@ struct Inputs {
   std::vector<std::int64_t> slots = {3, -1, 7, 0, 2};
 };
 
-double Inputs::normed(std::int64_t row, std::int64_t index, std::int32_t j) const {
-  const std::int64_t head = index * shape.head_dim;
-  const auto input = [&](std::int32_t d) {
-    return double{qkv.at(row, head + d)} +
-           (bias.empty() ? 0.0 : double{bias[static_cast<std::size_t>(head + d)]});
-  };
-  const bool is_q = index < shape.num_q_heads;
-  const std::vector<float>& weight = is_q ? q_norm : k_norm;
-  if (weight.empty() || index >= shape.num_q_heads + shape.num_kv_heads) return input(j);
+double Inputs::input(std::int64_t row, std::int64_t index, std::int32_t j) const {
+  const std::int64_t column = index * shape.head_dim + j;
+  return double{qkv.at(row, column)} +
+         (bias.empty() ? 0.0 : double{bias[static_cast<std::size_t>(column)]});
+}
+
+double Inputs::inverse_norm(std::int64_t row, std::int64_t index) const {
   double squares = 0.0;
-  for (std::int32_t d = 0; d < shape.head_dim; ++d) squares += input(d) * input(d);
-  return input(j) / std::sqrt(squares / shape.head_dim + 1e-6) *
+  for (std::int32_t d = 0; d < shape.head_dim; ++d) squares += std::pow(input(row, index, d), 2);
+  return 1.0 / std::sqrt(squares / shape.head_dim + 1e-6);
+}
+
+double Inputs::normed(std::int64_t row, std::int64_t index, std::int32_t j) const {
+  const std::vector<float>& weight = index < shape.num_q_heads ? q_norm : k_norm;
+  if (weight.empty()) return input(row, index, j);
+  return input(row, index, j) * inverse_norm(row, index) *
          double{weight[static_cast<std::size_t>(j)]};
+}
+
+double Inputs::exact_value(std::int64_t row, std::int32_t head, std::int32_t j) const {
+  const std::int64_t index = shape.value_head(head);
+  return input(row, index, j) * (shape.value_norm ? inverse_norm(row, index) : 1.0);
 }
 
 double Inputs::exact(std::int64_t row, std::int64_t index, std::int32_t j, double& size) const {
   const double x = normed(row, index, j);
   size = std::abs(x);
-  if (index >= shape.num_q_heads + shape.num_kv_heads || j >= shape.rotary_dim) return x;
+  if (j >= shape.rotary_dim) return x;
   const std::int32_t half = shape.rotary_dim / 2;
   const double angle =
       positions[static_cast<std::size_t>(row)] * frequencies[static_cast<std::size_t>(j % half)];
@@ -116,6 +135,8 @@ class QkvTest : public BackendTest {
     args.bias = in.bias;
     args.q_norm = in.q_norm;
     args.k_norm = in.k_norm;
+    args.value_norm = s.value_norm;
+    args.value_from_key = s.value_from_key;
     args.rope = in.rope.view();
     const auto begin = static_cast<std::size_t>(first);
     const auto size = static_cast<std::size_t>(count);
@@ -146,11 +167,26 @@ class QkvTest : public BackendTest {
     for (std::int32_t j = 0; j < in.shape.head_dim; ++j) {
       double size = 0.0;
       const double want = in.exact(row, index, j, size);
-      const double tolerance =
-          rounding(got.view().dtype) * std::abs(want) + 0x1p-24 * (in.shape.head_dim + 16) * size;
-      ASSERT_NEAR(got.at(row, column + j), want, tolerance)
+      ASSERT_NEAR(got.at(row, column + j), want, tolerance(in, got, want, size))
           << "row " << row << " head " << index << " element " << j;
     }
+  }
+
+  void expect_value(const Inputs& in,
+                    std::int64_t row,
+                    std::int32_t head,
+                    const TypedMatrix& got) const {
+    for (std::int32_t j = 0; j < in.shape.head_dim; ++j) {
+      const double want = in.exact_value(row, head, j);
+      ASSERT_NEAR(got.at(row, head * in.shape.head_dim + j), want,
+                  tolerance(in, got, want, std::abs(want)))
+          << "row " << row << " value head " << head << " element " << j;
+    }
+  }
+
+ private:
+  static double tolerance(const Inputs& in, const TypedMatrix& got, double want, double size) {
+    return rounding(got.view().dtype) * std::abs(want) + 0x1p-24 * (in.shape.head_dim + 16) * size;
   }
 };
 
@@ -167,7 +203,7 @@ TEST_P(QkvTest, NormsAndTurnsHeadsByTheDefinition) {
       }
       for (std::int32_t h = 0; h < s.num_kv_heads; ++h) {
         expect_exact(in, row, s.num_q_heads + h, out.k, h * s.head_dim);
-        expect_exact(in, row, s.num_q_heads + s.num_kv_heads + h, out.v, h * s.head_dim);
+        expect_value(in, row, h, out.v);
       }
     }
   }

@@ -241,6 +241,49 @@ TEST_P(RowsTest, AnActivationDoesNotDependOnItsPlaceInTheRow) {
   }
 }
 
+// One rounding at the end, into fp32 as well, in place as well, with weights or without.
+TEST_P(RowsTest, RmsNormOnceMatchesTheDefinition) {
+  for (const std::int64_t hidden : {1, 10, 75}) {
+    for (const bool weighted : {true, false}) {
+      Matrix x = random_matrix(3, hidden, 3);
+      std::vector<float> weight;
+      for (std::int64_t j = 1; weighted && j <= hidden; ++j) {
+        weight.push_back(static_cast<float>(j));
+      }
+      TypedMatrix rounded(activation(), 3, hidden);
+      Matrix out(3, hidden);
+      backend_->rms_norm_once(x.view(), weight, 1e-6F, rounded.view());
+      backend_->rms_norm_once(x.view(), weight, 1e-6F, out.view());
+      for (std::int64_t i = 0; i < 3; ++i) {
+        double squares = 0.0;
+        for (std::int64_t j = 0; j < hidden; ++j) squares += std::pow(double{x.at(i, j)}, 2);
+        for (std::int64_t j = 0; j < hidden; ++j) {
+          const double w = weighted ? weight[static_cast<std::size_t>(j)] : 1.0;
+          const double want =
+              w * x.at(i, j) / std::sqrt(squares / static_cast<double>(hidden) + 1e-6);
+          EXPECT_NEAR(out.at(i, j), want, 1e-6 * (1.0 + std::abs(want)));
+          EXPECT_NEAR(rounded.at(i, j), want,
+                      (rounding(activation()) + 1e-6) * (1e-6 + std::abs(want)));
+        }
+      }
+      EXPECT_TRUE(rounded.padding_untouched() && out.padding_untouched());
+      backend_->rms_norm_once(x.view(), weight, 1e-6F, x.view());
+      expect_equal(x, out);
+    }
+  }
+}
+
+TEST_P(RowsTest, ScaleMultipliesEveryElement) {
+  Matrix x = random_matrix(3, 37, 5);
+  const Matrix before = x;
+  backend_->scale(x.view(), 0.3F);
+  for (std::int64_t i = 0; i < 3; ++i) {
+    for (std::int64_t j = 0; j < 37; ++j) EXPECT_EQ(x.at(i, j), before.at(i, j) * 0.3F);
+  }
+  EXPECT_TRUE(x.padding_untouched());
+  backend_->scale({nullptr, DType::kFloat32, 0, 37, 37}, 2.0F);  // no rows
+}
+
 TEST_P(RowsTest, ThreadsDoNotChangeABit) {
   const Matrix x = random_matrix(67, 400, 14);
   const std::vector<float> weight(400, 1.5F);
@@ -265,6 +308,7 @@ TEST_P(RowsTest, RefusesWhatTheContractForbids) {
   TypedMatrix out(activation(), 2, 6);
   const std::vector<float> weight(5, 1.0F);
   EXPECT_ERROR(backend_->rms_norm(x.view(), weight, 1e-6F, out.view()), kInvalidArgument);
+  EXPECT_ERROR(backend_->rms_norm_once(x.view(), weight, 1e-6F, out.view()), kInvalidArgument);
   EXPECT_ERROR(backend_->act_mul(Activation::kSilu, x.view(), out.view()), kInvalidArgument);
   EXPECT_ERROR(backend_->add(x.view(), Matrix(2, 5).view()), kInvalidArgument);
   const std::vector<std::int64_t> rows = {0, 2};

@@ -6,12 +6,12 @@ KvPool::KvPool(const KvShape& shape,
                std::int32_t num_pages,
                std::int32_t page_size,
                kernels::Backend& backend) {
-  const std::int64_t num_bytes = std::int64_t{num_pages} * page_size * shape.num_kv_heads *
-                                 shape.head_dim * size_of(shape.dtype);
-  for (std::int32_t layer = 0; layer < shape.num_layers; ++layer) {
+  for (const LayerKvShape& layer : shape.layers) {
+    const std::int64_t num_bytes =
+        std::int64_t{num_pages} * page_size * layer.size() * size_of(shape.dtype);
     void* k = buffers_.emplace_back(backend.allocate(num_bytes)).data();
     void* v = buffers_.emplace_back(backend.allocate(num_bytes)).data();
-    layers_.push_back({k, v, num_pages, page_size, shape.num_kv_heads, shape.head_dim});
+    layers_.push_back({k, v, num_pages, page_size, layer.num_kv_heads, layer.head_dim});
   }
 }
 

@@ -26,6 +26,10 @@ struct RowBatch {
   std::span<const Position> positions;   ///< [rows]
   std::span<const std::int64_t> slots;   ///< [rows] where K/V is stored, -1: nowhere
   std::span<const kernels::AttentionSpan> spans;
+  /// Rows [first_canvas_row, rows) are of canvases; the rows before them are encoded.
+  std::int64_t first_canvas_row = 0;
+  /// [canvas rows, hidden] fp32: softmax(z) E of the step before, zeros where there was none.
+  ConstMatrixView conditioning;
 
   std::int64_t num_rows() const { return static_cast<std::int64_t>(ids.size()); }
 };
@@ -65,17 +69,22 @@ class Decoder {
   };
 
   Workspace workspace(DType dtype, std::int64_t cols, std::int64_t rows);
-  void fill_rope(std::int32_t num_positions);
+  void reserve_attention(std::int64_t group);
+  void fill_rope(const RopeSpec& spec, std::int32_t num_positions);
   void embed(const RowBatch& batch, const MatrixView& residual);
   void gather(std::span<const TokenId> ids, const MatrixView& out);
   void apply_recipes(std::span<const RecipeEntry> recipes, const MatrixView& residual);
-  void attention(const LayerWeights& layer, const RowBatch& batch, const kernels::KvPages& pages);
-  void project(const LayerWeights& layer,
+  void attention(std::int32_t index, const RowBatch& batch, const kernels::KvPages& pages);
+  void project(std::int32_t index,
                const RowBatch& batch,
                const kernels::KvPages& pages,
                IndexRange rows);
-  void mlp(const LayerWeights& layer, std::int64_t num_rows);
-  void experts(const LayerWeights& layer, std::int64_t num_rows);
+  void condition(const RowBatch& batch, const MatrixView& residual);
+  void feed_forward(const LayerWeights& layer, const MatrixView& residual);
+  void mlp(const MlpWeights& weights, std::int64_t num_rows);
+  void route(const LayerWeights& layer, std::int64_t num_rows);
+  void experts(const LayerWeights& layer, const MatrixView& out);
+  void scale_layer(const LayerWeights& layer, const RowBatch& batch, const MatrixView& residual);
   void reserve_experts();
   void reduce(const MatrixView& partial);
 
@@ -86,22 +95,25 @@ class Decoder {
   std::unique_ptr<TensorSum> sum_;
   std::int64_t max_rows_;  ///< At least what one recipe gathers.
 
-  Workspace residual_;       // fp32 [rows, hidden]
-  Workspace delta_;          // fp32 [rows, hidden]: what a half layer adds
-  Workspace normed_;         // activation dtype [rows, hidden]
-  Workspace qkv_;            // fp32 [group, (nq + 2 nkv) D]
-  Workspace q_;              // activation dtype [rows, nq D]
-  Workspace k_;              // cache dtype [rows, nkv D]
-  Workspace v_;              // cache dtype [rows, nkv D]
-  Workspace attention_;      // activation dtype [rows, nq D, padded]; padding stays zero
-  Workspace gate_up_;        // fp32 [group, 2 I]
-  Workspace product_;        // activation dtype [group, I]
-  Workspace router_logits_;  // fp32 [rows, experts]
+  Workspace residual_;  // fp32 [rows, hidden]
+  Workspace delta_;     // fp32 [rows, hidden]: what a half layer adds
+  Workspace normed_;    // activation dtype [rows, hidden]
+  // For the widest kind of layer; others use the leading columns.
+  Workspace qkv_;                     // fp32 [group, (nq + 2 nkv) D]
+  Workspace q_;                       // activation dtype [rows, nq D]
+  Workspace k_;                       // cache dtype [rows, nkv D]
+  Workspace v_;                       // cache dtype [rows, nkv D]
+  std::vector<Workspace> attention_;  // of every kind: activation dtype [rows, nq D, padded];
+                                      // padding stays zero
+  Workspace gate_up_;                 // fp32 [group, 2 I]
+  Workspace product_;                 // activation dtype [group, I]
+  Workspace router_logits_;           // fp32 [rows, experts]
+  Workspace routed_;                  // fp32 [rows, hidden]: of experts beside an MLP
   kernels::Buffer expert_workspace_;
   kernels::Buffer chosen_;          // int32 [rows, experts per token]
   kernels::Buffer chosen_weights_;  // fp32, likewise
-  kernels::Buffer rope_memory_;
-  MatrixView rope_;  // fp32 [num_positions, rotary width]
+  std::vector<kernels::Buffer> rope_memory_;
+  std::vector<MatrixView> rope_;  // of every kind: fp32 [num_positions, rotary width]
 
   std::vector<TokenId> gathered_ids_;
   std::vector<kernels::RecipeRow> recipe_rows_;

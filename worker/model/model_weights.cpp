@@ -1,7 +1,9 @@
 #include "worker/model/model_weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
+#include <utility>
 
 #include "common/tensor/padding.h"
 #include "worker/model/tensor_names.h"
@@ -40,9 +42,13 @@ class WeightLoader {
     const ModelNames names = model_names(spec_.layout);
     add_embedding(names, weights);
     for (std::int32_t layer = 0; layer < spec_.num_layers; ++layer) {
-      weights.layers.push_back(add_layer(layer_names(spec_, layer), spec_.moe.is_moe(layer)));
+      weights.layers.push_back(add_layer(layer_names(spec_, layer), layer));
     }
-    weights.final_norm = vector(names.final_norm + ".weight", {0, spec_.hidden_size});
+    weights.final_norm = norm(names.final_norm);
+    if (spec_.canvas_length) {
+      weights.conditioning_norm = norm(names.conditioning_norm);
+      weights.conditioning = add_dense_mlp(names.conditioning);
+    }
     read_slices(on_progress);
     return weights;
   }
@@ -55,12 +61,14 @@ class WeightLoader {
     return {backend_, source_.read_vector(name, range)};
   }
 
-  void add(const std::string& module,
+  FloatVector norm(const std::string& module) { return vector(module + ".weight", hidden()); }
+
+  void add(const std::string& tensor,
            IndexRange rows,
            IndexRange cols,
            PackedMatrix& packed,
            std::int64_t first_packed_row = 0) {
-    slices_.push_back({module + ".weight", rows, cols, &packed, first_packed_row, {}});
+    slices_.push_back({tensor, rows, cols, &packed, first_packed_row, {}});
   }
 
   void add_embedding(const ModelNames& names, ModelWeights& weights) {
@@ -69,7 +77,7 @@ class WeightLoader {
     weights.lm_head =
         backend_.create_packed({.rows = rows, .cols = cols, .k_leaves = 1, .row_leaves = leaves()});
     if (spec_.tie_word_embeddings) {
-      add(names.embedding, shard_.vocab, hidden(), *weights.lm_head);
+      add(names.embedding + ".weight", shard_.vocab, hidden(), *weights.lm_head);
       return;
     }
     const DType dtype = backend_.activation_dtype();
@@ -77,53 +85,92 @@ class WeightLoader {
     const MatrixView table{weights.embedding_memory.data(), dtype, rows, cols, cols};
     weights.embedding = table;
     slices_.push_back({names.embedding + ".weight", shard_.vocab, hidden(), nullptr, 0, table});
-    add(names.lm_head, shard_.vocab, hidden(), *weights.lm_head);
+    add(names.lm_head + ".weight", shard_.vocab, hidden(), *weights.lm_head);
   }
 
-  LayerWeights add_layer(const LayerNames& names, bool is_moe) {
+  LayerWeights add_layer(const LayerNames& names, std::int32_t index) {
+    const AttentionShard& attention = shard_.attention_of(spec_, index);
     LayerWeights layer;
-    layer.input_norm = vector(names.input_norm + ".weight", hidden());
-    layer.post_norm = vector(names.post_norm + ".weight", hidden());
-    if (spec_.qk_norm) {
-      layer.q_norm = vector(names.q_norm + ".weight", {0, spec_.head_dim});
-      layer.k_norm = vector(names.k_norm + ".weight", {0, spec_.head_dim});
+    layer.input_norm = norm(names.input_norm);
+    layer.mlp_norm = norm(names.mlp_norm);
+    if (spec_.output_norms) {
+      layer.attention_out_norm = norm(names.attention_out_norm);
+      layer.mlp_out_norm = norm(names.mlp_out_norm);
     }
-    add_qkv(names, layer);
-    layer.o = create_reduced(shard_.attention.size());
-    add(names.o, hidden(), shard_.attention, *layer.o);
-    if (is_moe) {
-      add_experts(names, layer);
-    } else {
-      const IndexRange width = shard_.intermediate;
-      layer.gate_up = backend_.create_packed({.rows = 2 * width.size(), .cols = spec_.hidden_size});
-      layer.down = create_reduced(width.size());
-      add_mlp(names.mlp, width, *layer.gate_up, *layer.down);
+    if (spec_.qk_norm) {
+      const IndexRange head{0, spec_.attention_of(index).head_dim};
+      layer.q_norm = vector(names.q_norm + ".weight", head);
+      layer.k_norm = vector(names.k_norm + ".weight", head);
+    }
+    add_qkv(names, attention, layer);
+    layer.o = create_reduced(attention.attention.size());
+    add(names.o + ".weight", hidden(), attention.attention, *layer.o);
+    const bool is_moe = spec_.moe.is_moe(index);
+    if (is_moe) add_experts(names, layer);
+    if (!is_moe || spec_.moe.beside_dense) layer.mlp = add_dense_mlp(names.mlp);
+    if (is_moe && spec_.moe.beside_dense) {
+      layer.dense_out_norm = norm(names.dense_out_norm);
+      layer.experts_norm = norm(names.experts_norm);
+      layer.experts_out_norm = norm(names.experts_out_norm);
+    }
+    if (spec_.layer_scalars) {
+      layer.encoder_scalar = source_.read_vector(names.encoder_scalar, {0, 1}).front();
+      layer.canvas_scalar = source_.read_vector(names.canvas_scalar, {0, 1}).front();
     }
     return layer;
   }
 
+  MlpWeights add_dense_mlp(const MlpNames& names) {
+    const IndexRange share = shard_.intermediate;
+    MlpWeights mlp;
+    mlp.gate_up = backend_.create_packed({.rows = 2 * share.size(), .cols = spec_.hidden_size});
+    mlp.down = create_reduced(share.size());
+    add_mlp(names, spec_.intermediate_size, share, *mlp.gate_up, *mlp.down);
+    return mlp;
+  }
+
+  // Rows `share` of an MLP of `width`; behind its end, in the tensor, another may begin.
+  static IndexRange rows_of(const TensorRows& tensor, IndexRange share, std::int64_t width) {
+    return {tensor.first_row + std::min(share.begin, width),
+            tensor.first_row + std::min(share.end, width)};
+  }
+
   // MLP `index` of those that lie one behind the other in gate_up and down.
   void add_mlp(const MlpNames& names,
-               IndexRange width,
+               std::int64_t width,
+               IndexRange share,
                PackedMatrix& gate_up,
                PackedMatrix& down,
                std::int64_t index = 0) {
-    add(names.gate, width, hidden(), gate_up, 2 * index * width.size());
-    add(names.up, width, hidden(), gate_up, (2 * index + 1) * width.size());
-    add(names.down, hidden(), width, down, index * spec_.hidden_size);
+    const std::int64_t first = names.down.first_row;
+    add(names.gate.tensor, rows_of(names.gate, share, width), hidden(), gate_up,
+        2 * index * share.size());
+    add(names.up.tensor, rows_of(names.up, share, width), hidden(), gate_up,
+        (2 * index + 1) * share.size());
+    add(names.down.tensor, {first, first + spec_.hidden_size}, share, down,
+        index * spec_.hidden_size);
   }
 
   void add_experts(const LayerNames& names, LayerWeights& layer) {
-    const IndexRange all{0, spec_.moe.num_experts};
+    const MoeSpec& moe = spec_.moe;
+    const IndexRange all{0, moe.num_experts};
     layer.router = backend_.create_packed({.rows = all.end, .cols = spec_.hidden_size});
-    add(names.router, all, hidden(), *layer.router);
+    add(names.router + ".weight", all, hidden(), *layer.router);
     if (!names.router_bias.empty()) layer.router_bias = vector(names.router_bias, all);
+    if (moe.router == RouterKind::kOwnNorm) {
+      std::vector<float> scale = source_.read_vector(names.router_scale, hidden());
+      const float factor = 1.0F / std::sqrt(static_cast<float>(spec_.hidden_size));
+      for (float& weight : scale) weight *= factor;
+      layer.router_norm = {backend_, scale};
+      layer.expert_scale = vector(names.expert_scale, all);
+    }
     add_routed_experts(names, layer.experts);
-    if (spec_.moe.shared_intermediate_size == 0) return;
+    if (moe.shared_intermediate_size == 0) return;
     const std::int64_t width = shard_.shared.size();
     layer.experts.shared_gate_up = create_gated(1, width);
     layer.experts.shared_down = create_reduced(width);
-    add_mlp(names.shared, shard_.shared, *layer.experts.shared_gate_up, *layer.experts.shared_down);
+    add_mlp(names.shared, moe.shared_intermediate_size, shard_.shared,
+            *layer.experts.shared_gate_up, *layer.experts.shared_down);
   }
 
   void add_routed_experts(const LayerNames& names, kernels::ExpertWeights& experts) {
@@ -139,7 +186,8 @@ class WeightLoader {
                                            .k_leaves = is_by_width ? leaves() : 1,
                                            .row_leaves = count});
     for (std::int32_t i = 0; i < count; ++i) {
-      add_mlp(expert_names(names, first + i), shard_.expert, *experts.gate_up, *experts.down, i);
+      add_mlp(expert_names(spec_, names, first + i), spec_.moe.intermediate_size, shard_.expert,
+              *experts.gate_up, *experts.down, i);
     }
   }
 
@@ -151,17 +199,18 @@ class WeightLoader {
                                    .gated = true});
   }
 
-  void add_qkv(const LayerNames& names, LayerWeights& layer) {
-    const std::int64_t q = shard_.q.size();
-    const std::int64_t kv = shard_.kv.size();
-    layer.qkv = backend_.create_packed({.rows = q + 2 * kv, .cols = spec_.hidden_size});
+  void add_qkv(const LayerNames& names, const AttentionShard& shard, LayerWeights& layer) {
     const std::pair<const ModuleRows*, IndexRange> parts[] = {
-        {&names.q, shard_.q}, {&names.k, shard_.kv}, {&names.v, shard_.kv}};
+        {&names.q, shard.q}, {&names.k, shard.kv}, {&names.v, shard.kv}};
+    std::int64_t num_rows = 0;
+    for (const auto& [part, rows] : parts) num_rows += part->module.empty() ? 0 : rows.size();
+    layer.qkv = backend_.create_packed({.rows = num_rows, .cols = spec_.hidden_size});
     std::int64_t first_packed_row = 0;
     std::vector<float> biases;
     for (const auto& [part, rows] : parts) {
+      if (part->module.empty()) continue;
       const IndexRange in_module{part->first_row + rows.begin, part->first_row + rows.end};
-      add(part->module, in_module, hidden(), *layer.qkv, first_packed_row);
+      add(part->module + ".weight", in_module, hidden(), *layer.qkv, first_packed_row);
       first_packed_row += rows.size();
       if (!spec_.qkv_bias) continue;
       const std::vector<float> bias = source_.read_vector(part->module + ".bias", in_module);

@@ -12,21 +12,35 @@
 
 namespace tessera {
 
-/// One rank's share of a layer. nq, nkv: heads of this rank; D: head_dim; I: this rank's share of
-/// the intermediate dimension, padding included.
+/// One rank's share of a gated MLP. I: its share of the intermediate dimension, padding included.
+struct MlpWeights {
+  std::unique_ptr<kernels::PackedMatrix> gate_up;  ///< [2 I, hidden]; null: there is none
+  std::unique_ptr<kernels::PackedMatrix> down;     ///< [hidden, I]
+};
+
+/// One rank's share of a layer. nq, nkv: heads of this rank; D: the layer's head_dim.
 struct LayerWeights {
-  kernels::FloatVector input_norm;                 ///< [hidden]
-  std::unique_ptr<kernels::PackedMatrix> qkv;      ///< [(nq + 2 nkv) D, hidden]
-  kernels::FloatVector qkv_bias;                   ///< [(nq + 2 nkv) D] or empty
-  kernels::FloatVector q_norm;                     ///< [D] or empty
-  kernels::FloatVector k_norm;                     ///< [D] or empty
-  std::unique_ptr<kernels::PackedMatrix> o;        ///< [hidden, nq D, padded]
-  kernels::FloatVector post_norm;                  ///< [hidden]
-  std::unique_ptr<kernels::PackedMatrix> gate_up;  ///< [2 I, hidden]; null with experts
-  std::unique_ptr<kernels::PackedMatrix> down;     ///< [hidden, I]; null with experts
-  std::unique_ptr<kernels::PackedMatrix> router;   ///< [experts, hidden], on every rank; or null
-  kernels::FloatVector router_bias;                ///< [experts] or empty
+  kernels::FloatVector input_norm;                ///< [hidden]
+  std::unique_ptr<kernels::PackedMatrix> qkv;     ///< [(nq + 2 nkv) D, hidden]; one nkv where
+                                                  ///< keys are the values, too
+  kernels::FloatVector qkv_bias;                  ///< [rows of qkv] or empty
+  kernels::FloatVector q_norm;                    ///< [D] or empty
+  kernels::FloatVector k_norm;                    ///< [D] or empty
+  std::unique_ptr<kernels::PackedMatrix> o;       ///< [hidden, nq D, padded]
+  kernels::FloatVector attention_out_norm;        ///< [hidden] or empty
+  kernels::FloatVector mlp_norm;                  ///< [hidden]
+  MlpWeights mlp;                                 ///< None with experts, or beside them.
+  kernels::FloatVector mlp_out_norm;              ///< [hidden] or empty
+  std::unique_ptr<kernels::PackedMatrix> router;  ///< [experts, hidden], on every rank; or null
+  kernels::FloatVector router_bias;               ///< [experts] or empty
+  kernels::FloatVector router_norm;               ///< [hidden] or empty: of the router's own norm
+  kernels::FloatVector expert_scale;              ///< [experts] or empty
   kernels::ExpertWeights experts;
+  kernels::FloatVector dense_out_norm;  ///< These, [hidden], of an MLP beside experts.
+  kernels::FloatVector experts_norm;
+  kernels::FloatVector experts_out_norm;
+  float encoder_scalar = 1.0F;  ///< What rows are multiplied by after the layer.
+  float canvas_scalar = 1.0F;   ///< The same of rows of a canvas.
 };
 
 /// One rank's share of a model, packed by its back end.
@@ -37,6 +51,8 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;
   kernels::FloatVector final_norm;                 ///< [hidden]
   std::unique_ptr<kernels::PackedMatrix> lm_head;  ///< [vocab_shard, hidden]
+  kernels::FloatVector conditioning_norm;          ///< [hidden]; these of models with a canvas
+  MlpWeights conditioning;
 };
 
 /// (bytes done, bytes in all), of the matrices this rank holds.

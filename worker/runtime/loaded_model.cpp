@@ -28,12 +28,7 @@ std::unique_ptr<TensorSource> open_source(const ModelExecutorOptions& options,
   if (options.load_format == LoadFormat::kDummy) {
     return std::make_unique<DummySource>(declarations, kDummySeed);
   }
-  ExtraTensors extra;
-  if (spec.tie_word_embeddings) {
-    const ModelNames names = model_names(spec.layout);
-    extra.repeated.push_back({names.lm_head + ".weight", names.embedding + ".weight"});
-  }
-  return std::make_unique<SafetensorsSource>(options.model_dir, declarations, extra);
+  return std::make_unique<SafetensorsSource>(options.model_dir, declarations, extra_tensors(spec));
 }
 
 }  // namespace

@@ -6,7 +6,12 @@
 namespace tessera {
 
 KvShape kv_shape(const ModelSpec& spec, const RankShard& shard, const kernels::Backend& backend) {
-  return {spec.num_layers, shard.num_kv_heads, spec.head_dim, backend.cache_dtype()};
+  KvShape shape{.layers = {}, .dtype = backend.cache_dtype()};
+  for (std::int32_t layer = 0; layer < spec.num_layers; ++layer) {
+    shape.layers.push_back(
+        {shard.attention_of(spec, layer).num_kv_heads, spec.attention_of(layer).head_dim});
+  }
+  return shape;
 }
 
 ModelRunner::ModelRunner(const ModelSpec& spec,
@@ -15,7 +20,8 @@ ModelRunner::ModelRunner(const ModelSpec& spec,
                          kernels::Backend& backend,
                          Communicator& communicator,
                          const RankConfig& config)
-    : shard_(shard),
+    : backend_(backend),
+      shard_(shard),
       pool_(kv_shape(spec, shard, backend), config.num_pages, config.page_size, backend),
       tables_(config.num_pages,
               config.max_sequences,
@@ -30,12 +36,17 @@ ModelRunner::ModelRunner(const ModelSpec& spec,
                StepInputs::num_positions(config)),
       measurer_(spec, shard, weights, backend, communicator, config.max_step_rows) {
   measurements_.reserve(static_cast<std::size_t>(config.max_step_rows));
+  if (!spec.canvas_length) return;
+  canvases_.emplace(config.max_sequences, *spec.canvas_length, spec.hidden_size, backend);
+  conditioning_ = backend.allocate(std::int64_t{config.max_step_rows} * spec.hidden_size *
+                                   size_of(DType::kFloat32));
+  conditioning_rows_.reserve(static_cast<std::size_t>(config.max_step_rows));
 }
 
 std::vector<SpanResult> ModelRunner::run(const StepPlan& plan) {
   const MatrixView residual = forward(plan);
   measurements_.resize(inputs_.num_measures());
-  measurer_.measure(residual, inputs_, measurements_);
+  measurer_.measure(residual, inputs_, canvases_ ? &*canvases_ : nullptr, measurements_);
   std::vector<SpanResult> results;
   if (shard_.rank != 0) return results;
   results.reserve(plan.spans.size());
@@ -58,7 +69,26 @@ void ModelRunner::logits(const StepPlan& plan, const MatrixView& out) {
 MatrixView ModelRunner::forward(const StepPlan& plan) {
   tables_.apply(plan);
   inputs_.build(plan, tables_);
-  return decoder_.forward(inputs_.batch(), pool_);
+  RowBatch batch = inputs_.batch();
+  if (canvases_) {
+    canvases_->release(plan.released);
+    batch.conditioning = conditioning();
+  }
+  return decoder_.forward(batch, pool_);
+}
+
+// What the canvases of the step are conditioned on, in the order of their rows.
+ConstMatrixView ModelRunner::conditioning() {
+  conditioning_rows_.clear();
+  for (const CanvasRows& canvas : inputs_.canvases()) {
+    canvases_->add_rows(*canvas.sequence, conditioning_rows_);
+  }
+  const ConstMatrixView table = canvases_->table();
+  const MatrixView rows{conditioning_.data(), DType::kFloat32,
+                        static_cast<std::int64_t>(conditioning_rows_.size()), table.cols,
+                        table.cols};
+  backend_.gather_rows(table, conditioning_rows_, rows);
+  return rows;
 }
 
 }  // namespace tessera

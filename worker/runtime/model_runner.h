@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "common/decoding/step_plan.h"
@@ -8,6 +9,7 @@
 #include "worker/kv/kv_pool.h"
 #include "worker/kv/rank_page_tables.h"
 #include "worker/model/decoder.h"
+#include "worker/runtime/canvas_states.h"
 #include "worker/runtime/rank_executor.h"
 #include "worker/runtime/row_measurer.h"
 #include "worker/runtime/step_inputs.h"
@@ -41,13 +43,19 @@ class ModelRunner {
 
  private:
   MatrixView forward(const StepPlan& plan);
+  ConstMatrixView conditioning();
 
+  kernels::Backend& backend_;
   const RankShard& shard_;
   KvPool pool_;
   RankPageTables tables_;
   StepInputs inputs_;
   Decoder decoder_;
   RowMeasurer measurer_;
+  // Of models with a canvas:
+  std::optional<CanvasStates> canvases_;
+  kernels::Buffer conditioning_;                 // fp32 [rows, hidden]
+  std::vector<std::int64_t> conditioning_rows_;  // of the table of canvases_
   std::vector<Measurement> measurements_;
 };
 

@@ -1,17 +1,19 @@
 #include "worker/runtime/row_measurer.h"
 
 #include <algorithm>
+#include <limits>
 
+#include "common/model_spec/memory_plan.h"
 #include "common/tensor/padding.h"
 #include "kernels/partition.h"
+#include "worker/model/model_norm.h"
 
 namespace tessera {
 namespace {
 
-// Enough rows to make the LM head compute-bound.
-constexpr std::int32_t kFusedGroup = 256;
-// Their logits take 4 bytes for every id of the shard.
-constexpr std::int32_t kLogitsGroup = 32;
+std::size_t group_of(std::int64_t num_rows, std::int64_t largest) {
+  return static_cast<std::size_t>(std::min(num_rows, largest));
+}
 
 // The ranks of a replica as the measurement sees them.
 class RankGroup final : public kernels::ShardGroup {
@@ -42,18 +44,27 @@ RowMeasurer::RowMeasurer(const ModelSpec& spec,
       backend_(backend),
       communicator_(communicator),
       vocabulary_{static_cast<TokenId>(shard.vocab.begin), spec.tokenizer_size,
-                  spec.mask_id.value_or(-1)},
-      fused_group_(static_cast<std::size_t>(std::min(max_step_rows, kFusedGroup))),
-      logits_group_(static_cast<std::size_t>(std::min(max_step_rows, kLogitsGroup))) {
+                  spec.mask_id.value_or(-1), spec.logit_softcap},
+      fused_group_(group_of(max_step_rows, kRowGroup)),
+      logits_group_(group_of(max_step_rows, kLogitsGroup)),
+      canvas_group_(
+          group_of(std::min(max_step_rows, spec.canvas_length.value_or(0)), kCanvasGroup)) {
   const auto fused = static_cast<std::int64_t>(fused_group_);
-  const auto stored = static_cast<std::int64_t>(logits_group_);
+  const auto filtered = static_cast<std::int64_t>(logits_group_);
+  const auto canvas = static_cast<std::int64_t>(canvas_group_);
+  const std::int64_t stored = std::max(filtered, canvas);
   const std::int64_t hidden = spec.hidden_size;
   gathered_ = backend.allocate(fused * hidden * size_of(DType::kFloat32));
   normed_ = backend.allocate(fused * hidden * size_of(backend.activation_dtype()));
   logits_ = backend.allocate(stored * shard.vocab.size() * size_of(DType::kFloat32));
   fused_workspace_ = backend.allocate(backend.measure_workspace_bytes(*weights.lm_head, fused));
   filtered_workspace_ =
-      kernels::Buffer(kernels::filtered_measure_workspace_bytes(stored, communicator.size()));
+      kernels::Buffer(kernels::filtered_measure_workspace_bytes(filtered, communicator.size()));
+  if (canvas > 0) {
+    soft_workspace_ =
+        backend.allocate(backend.soft_embedding_workspace_bytes(*weights.lm_head, canvas));
+  }
+  canvas_rows_.reserve(canvas_group_);
   partials_.resize(fused_group_);
   gathered_partials_.resize(fused_group_ * static_cast<std::size_t>(communicator.size()));
   filtered_results_.resize(logits_group_);
@@ -64,6 +75,7 @@ RowMeasurer::RowMeasurer(const ModelSpec& spec,
 
 void RowMeasurer::measure(const MatrixView& residual,
                           const StepInputs& inputs,
+                          CanvasStates* states,
                           std::span<Measurement> results) {
   const MeasuredRows& fused = inputs.fused();
   for (std::size_t first = 0; first < fused.size(); first += fused_group_) {
@@ -73,6 +85,10 @@ void RowMeasurer::measure(const MatrixView& residual,
   for (std::size_t first = 0; first < filtered.size(); first += logits_group_) {
     measure_filtered(residual, filtered, first, std::min(logits_group_, filtered.size() - first),
                      results);
+  }
+  for (const CanvasRows& canvas : inputs.canvases()) {
+    const SequenceSpan& sequence = *canvas.sequence;
+    measure_canvas(residual, canvas, states->begin(sequence.request, sequence.span.first), results);
   }
 }
 
@@ -84,7 +100,12 @@ void RowMeasurer::logits(const MatrixView& residual,
     MatrixView part = out;
     part.data = out.row(static_cast<std::int64_t>(first));
     part.rows = static_cast<std::int64_t>(count);
-    backend_.gemm(final_rows(residual, rows.subspan(first, count)), *weights_.lm_head, part);
+    const std::vector<Measure> measures(count);
+    backend_.logits(final_rows(residual, rows.subspan(first, count)), *weights_.lm_head,
+                    {.first_id = vocabulary_.first_id,
+                     .tokenizer_size = std::numeric_limits<std::int32_t>::max(),
+                     .softcap = vocabulary_.softcap},
+                    measures, part);
   }
 }
 
@@ -95,7 +116,7 @@ ConstMatrixView RowMeasurer::final_rows(const MatrixView& residual,
   const MatrixView gathered{gathered_.data(), DType::kFloat32, count, hidden, hidden};
   const MatrixView normed{normed_.data(), backend_.activation_dtype(), count, hidden, hidden};
   backend_.gather_rows(residual, rows, gathered);
-  backend_.rms_norm(gathered, weights_.final_norm, spec_.rms_norm_eps, normed);
+  model_norm(backend_, spec_, gathered, weights_.final_norm, normed);
   return normed;
 }
 
@@ -126,6 +147,49 @@ void RowMeasurer::merge_over_ranks(std::size_t count) {
       sum = kernels::merge(sum, all[static_cast<std::size_t>(right) * count + i]);
     }
   });
+}
+
+// The logits of a canvas are stored: they choose the tokens and make the embedding that the next
+// step is conditioned on.
+void RowMeasurer::measure_canvas(const MatrixView& residual,
+                                 const CanvasRows& canvas,
+                                 const MatrixView& state,
+                                 std::span<Measurement> results) {
+  const std::span<const Measure> all = canvas.sequence->span.measures;
+  for (std::size_t first = 0; first < all.size(); first += canvas_group_) {
+    const std::size_t count = std::min(canvas_group_, all.size() - first);
+    const auto measures = all.subspan(first, count);
+    canvas_rows_.clear();
+    for (std::size_t i = 0; i < count; ++i) {
+      canvas_rows_.push_back(canvas.first_row + static_cast<std::int64_t>(first + i));
+    }
+    const auto rows = static_cast<std::int64_t>(count);
+    const std::int64_t cols = shard_.vocab.size();
+    const MatrixView logits{logits_.data(), DType::kFloat32, rows, cols, cols};
+    backend_.logits(final_rows(residual, canvas_rows_), *weights_.lm_head, vocabulary_, measures,
+                    logits);
+    backend_.measure_logits(logits, *weights_.lm_head, vocabulary_.first_id, measures,
+                            fused_workspace_.values<std::byte>(),
+                            std::span(partials_).first(count));
+    merge_over_ranks(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      results[canvas.first_result + first + i] =
+          kernels::finish(gathered_partials_[i], measures[i]);
+    }
+    MatrixView soft = state;
+    soft.data = state.row(static_cast<std::int64_t>(first));
+    soft.rows = rows;
+    backend_.soft_embedding({.logits = logits,
+                             .table = weights_.lm_head.get(),
+                             .partials = std::span(gathered_partials_).first(count),
+                             .workspace = soft_workspace_.values<std::byte>(),
+                             .out = soft});
+    if (communicator_.size() > 1) {
+      communicator_.all_reduce_tree(
+          {static_cast<float*>(soft.data), static_cast<std::size_t>(rows * soft.cols)});
+    }
+    backend_.scale(soft, spec_.embedding_scale);
+  }
 }
 
 void RowMeasurer::measure_filtered(const MatrixView& residual,

@@ -9,6 +9,7 @@
 #include "kernels/ops.h"
 #include "worker/comm/communicator.h"
 #include "worker/model/model_weights.h"
+#include "worker/runtime/canvas_states.h"
 #include "worker/runtime/step_inputs.h"
 
 namespace tessera {
@@ -27,12 +28,14 @@ class RowMeasurer {
               std::int32_t max_step_rows);
 
   /// @param residual  What Decoder::forward() returned for the step.
+  /// @param states    Of models with a canvas, else null; out: what the canvases of the step leave.
   /// @param results   [inputs.num_measures()] out, in the order of the plan, equal on every rank.
   void measure(const MatrixView& residual,
                const StepInputs& inputs,
+               CanvasStates* states,
                std::span<Measurement> results);
 
-  /// For tests: this rank's logits of the rows `rows` as the LM head gives them, no id excluded.
+  /// For tests: this rank's logits of the rows `rows`, no id excluded.
   /// @param out  fp32 [rows, vocab_shard]
   void logits(const MatrixView& residual,
               std::span<const std::int64_t> rows,
@@ -50,6 +53,10 @@ class RowMeasurer {
                         std::size_t first,
                         std::size_t count,
                         std::span<Measurement> results);
+  void measure_canvas(const MatrixView& residual,
+                      const CanvasRows& canvas,
+                      const MatrixView& state,
+                      std::span<Measurement> results);
   void merge_over_ranks(std::size_t count);
 
   const ModelSpec& spec_;
@@ -60,12 +67,15 @@ class RowMeasurer {
   kernels::VocabularyShard vocabulary_;
   std::size_t fused_group_;   ///< Rows measured with the LM head at a time.
   std::size_t logits_group_;  ///< Rows whose logits are stored at a time.
+  std::size_t canvas_group_;  ///< The same of rows of a canvas; 0 without.
 
   kernels::Buffer gathered_;  // fp32 [fused_group, hidden]
   kernels::Buffer normed_;    // activation dtype [fused_group, hidden]
-  kernels::Buffer logits_;    // fp32 [logits_group, vocab_shard]
+  kernels::Buffer logits_;    // fp32 [the larger of the last two, vocab_shard]
   kernels::Buffer fused_workspace_;
   kernels::Buffer filtered_workspace_;
+  kernels::Buffer soft_workspace_;
+  std::vector<std::int64_t> canvas_rows_;                   // [canvas_group]
   std::vector<kernels::MeasurePartial> partials_;           // [fused_group]
   std::vector<kernels::MeasurePartial> gathered_partials_;  // [ranks, count]
   std::vector<Measurement> filtered_results_;               // [logits_group]

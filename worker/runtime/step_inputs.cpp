@@ -21,6 +21,10 @@ void clear(MeasuredRows& rows) {
   rows.results.clear();
 }
 
+bool is_canvas(const Span& span) {
+  return !span.measures.empty() && span.measures.front().kind == MeasureKind::kCanvas;
+}
+
 }  // namespace
 
 StepInputs::StepInputs(const ModelSpec& spec, const RankConfig& config)
@@ -34,6 +38,7 @@ StepInputs::StepInputs(const ModelSpec& spec, const RankConfig& config)
   requests_.reserve(static_cast<std::size_t>(config.max_sequences));
   reserve(fused_, max_rows);
   reserve(filtered_, max_rows);
+  canvases_.reserve(static_cast<std::size_t>(config.max_sequences));
 }
 
 // The last block of the longest sequence may reach beyond its end, and divides the page.
@@ -50,30 +55,56 @@ void StepInputs::clear() {
   requests_.clear();
   tessera::clear(fused_);
   tessera::clear(filtered_);
+  canvases_.clear();
 }
 
 void StepInputs::build(const StepPlan& plan, const RankPageTables& tables) {
   clear();
   std::int64_t num_rows = 0;
-  std::size_t num_measures = 0;
+  num_measures_ = 0;
   for (const SequenceSpan& sequence : plan.spans) {
     check(sequence, tables.table(sequence.request));
     num_rows += sequence.span.num_rows();
-    num_measures += sequence.span.measures.size();
+    num_measures_ += sequence.span.measures.size();
     requests_.push_back(sequence.request);
   }
   TESSERA_CHECK(num_rows <= config_.max_step_rows, "a step of ", num_rows, " rows; at most ",
                 config_.max_step_rows, " are agreed on");
-  TESSERA_CHECK(num_measures <= static_cast<std::size_t>(config_.max_step_rows), "a step of ",
-                num_measures, " measures; at most ", config_.max_step_rows, " are agreed on");
+  TESSERA_CHECK(num_measures_ <= static_cast<std::size_t>(config_.max_step_rows), "a step of ",
+                num_measures_, " measures; at most ", config_.max_step_rows, " are agreed on");
   std::sort(requests_.begin(), requests_.end());
   const auto twice = std::adjacent_find(requests_.begin(), requests_.end());
   TESSERA_CHECK(twice == requests_.end(), "request ", *twice, " twice in a step");
-  for (const SequenceSpan& sequence : plan.spans) add(sequence, tables.table(sequence.request));
+  add_spans(plan, tables, /*canvases=*/false);
+  first_canvas_row_ = static_cast<std::int64_t>(ids_.size());
+  add_spans(plan, tables, /*canvases=*/true);
+}
+
+void StepInputs::add_spans(const StepPlan& plan, const RankPageTables& tables, bool canvases) {
+  std::size_t first_result = 0;
+  for (const SequenceSpan& sequence : plan.spans) {
+    const Span& span = sequence.span;
+    if (is_canvas(span) == canvases) {
+      const auto first_row = static_cast<std::int64_t>(ids_.size());
+      add(sequence, tables.table(sequence.request));
+      if (canvases) {
+        canvases_.push_back({&sequence, first_row, first_result});
+      } else {
+        add_measures(span, first_row, first_result);
+      }
+    }
+    first_result += span.measures.size();
+  }
 }
 
 RowBatch StepInputs::batch() const {
-  return {ids_, recipes_, positions_, slots_, spans_};
+  return {.ids = ids_,
+          .recipes = recipes_,
+          .positions = positions_,
+          .slots = slots_,
+          .spans = spans_,
+          .first_canvas_row = first_canvas_row_,
+          .conditioning = {}};
 }
 
 void StepInputs::check(const SequenceSpan& sequence, std::span<const PageId> table) const {
@@ -88,10 +119,30 @@ void StepInputs::check(const SequenceSpan& sequence, std::span<const PageId> tab
                 covered, "; its ", table.size(), " pages hold ", held);
   TESSERA_CHECK(span.mask != MaskKind::kPromptFull || span.prompt_len >= 0, "request ",
                 sequence.request, " has a prompt of ", span.prompt_len);
-  TESSERA_CHECK(!span.self_conditioning, "request ", sequence.request,
+  TESSERA_CHECK(!span.self_conditioning || spec_.canvas_length, "request ", sequence.request,
                 " asks for self-conditioning, which ", spec_.family, " models do not have");
+  TESSERA_CHECK(!span.self_conditioning || is_canvas(span), "request ", sequence.request,
+                " asks for self-conditioning of rows that are no canvas");
   check_tokens(sequence);
   check_measures(sequence);
+  if (is_canvas(span)) check_canvas(sequence);
+}
+
+void StepInputs::check_canvas(const SequenceSpan& sequence) const {
+  const Span& span = sequence.span;
+  TESSERA_CHECK(span.num_rows() == *spec_.canvas_length, "request ", sequence.request,
+                " has a canvas of ", span.num_rows(), " rows; the model's has ",
+                *spec_.canvas_length);
+  TESSERA_CHECK(span.mask == MaskKind::kFull && span.stores.empty() && span.recipes.empty(),
+                "request ", sequence.request,
+                " has a canvas that is masked, stored or made of recipes");
+  TESSERA_CHECK(span.measures.size() == span.tokens.size(), "request ", sequence.request,
+                " measures ", span.measures.size(), " of ", span.num_rows(), " rows of a canvas");
+  for (std::int32_t i = 0; i < span.num_rows(); ++i) {
+    const Measure& measure = span.measures[static_cast<std::size_t>(i)];
+    TESSERA_CHECK(measure.kind == MeasureKind::kCanvas && measure.row == span.first + i, "request ",
+                  sequence.request, " does not measure row ", i, " of its canvas as such");
+  }
 }
 
 void StepInputs::check_tokens(const SequenceSpan& sequence) const {
@@ -115,8 +166,11 @@ void StepInputs::check_tokens(const SequenceSpan& sequence) const {
 
 void StepInputs::check_measures(const SequenceSpan& sequence) const {
   for (const Measure& measure : sequence.span.measures) {
-    TESSERA_CHECK(measure.kind != MeasureKind::kCanvas, "request ", sequence.request,
-                  " measures a canvas, which ", spec_.family, " models do not have");
+    TESSERA_CHECK(measure.kind != MeasureKind::kCanvas || spec_.canvas_length, "request ",
+                  sequence.request, " measures a canvas, which ", spec_.family,
+                  " models do not have");
+    TESSERA_CHECK(measure.kind != MeasureKind::kCanvas || is_canvas(sequence.span), "request ",
+                  sequence.request, " measures rows as a canvas and others not");
     TESSERA_CHECK(measure.temperature >= 0.0F && measure.top_p > 0.0F && measure.top_p <= 1.0F &&
                       measure.top_k >= 0,
                   "request ", sequence.request, " measures at temperature ", measure.temperature,
@@ -153,16 +207,15 @@ void StepInputs::add(const SequenceSpan& sequence, std::span<const PageId> table
                     .mask_block = span.mask_block,
                     .prompt_len = span.prompt_len,
                     .page_table = table});
-  add_measures(span, first_row);
 }
 
-void StepInputs::add_measures(const Span& span, std::int64_t first_row) {
+void StepInputs::add_measures(const Span& span, std::int64_t first_row, std::size_t first_result) {
+  std::size_t result = first_result;
   for (const Measure& measure : span.measures) {
-    const std::size_t result = num_measures();
     MeasuredRows& rows = kernels::needs_logits(measure) ? filtered_ : fused_;
     rows.measures.push_back(measure);
     rows.rows.push_back(first_row + measure.row - span.first);
-    rows.results.push_back(result);
+    rows.results.push_back(result++);
   }
 }
 

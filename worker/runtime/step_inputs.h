@@ -21,6 +21,13 @@ struct MeasuredRows {
   std::size_t size() const { return measures.size(); }
 };
 
+/// A canvas of a step: rows of the batch, all measured, in one piece.
+struct CanvasRows {
+  const SequenceSpan* sequence = nullptr;  ///< Of the plan.
+  std::int64_t first_row = 0;              ///< Of the batch.
+  std::size_t first_result = 0;            ///< Index of the first measure among all of the plan.
+};
+
 /// A step plan, checked and laid out as the operations want it. Memory is reserved once and used
 /// again in every step.
 class StepInputs {
@@ -34,10 +41,12 @@ class StepInputs {
   /// model family cannot do.
   void build(const StepPlan& plan, const RankPageTables& tables);
 
+  /// Canvases are the last rows, whatever their place in the plan; conditioning is left empty.
   RowBatch batch() const;
+  std::span<const CanvasRows> canvases() const { return canvases_; }
   const MeasuredRows& fused() const { return fused_; }        ///< Measured with the LM head.
   const MeasuredRows& filtered() const { return filtered_; }  ///< Need their logits stored.
-  std::size_t num_measures() const { return fused_.size() + filtered_.size(); }
+  std::size_t num_measures() const { return num_measures_; }
 
   /// One more than the largest position a row may have.
   static std::int32_t num_positions(const RankConfig& config);
@@ -47,8 +56,10 @@ class StepInputs {
   void check(const SequenceSpan& sequence, std::span<const PageId> table) const;
   void check_tokens(const SequenceSpan& sequence) const;
   void check_measures(const SequenceSpan& sequence) const;
+  void check_canvas(const SequenceSpan& sequence) const;
+  void add_spans(const StepPlan& plan, const RankPageTables& tables, bool canvases);
   void add(const SequenceSpan& sequence, std::span<const PageId> table);
-  void add_measures(const Span& span, std::int64_t first_row);
+  void add_measures(const Span& span, std::int64_t first_row, std::size_t first_result);
 
   const ModelSpec& spec_;
   RankConfig config_;
@@ -60,6 +71,9 @@ class StepInputs {
   std::vector<RequestId> requests_;  // of the spans, sorted
   MeasuredRows fused_;
   MeasuredRows filtered_;
+  std::vector<CanvasRows> canvases_;
+  std::int64_t first_canvas_row_ = 0;
+  std::size_t num_measures_ = 0;
 };
 
 }  // namespace tessera

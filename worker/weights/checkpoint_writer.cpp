@@ -65,6 +65,11 @@ std::string header_text(const Declarations& tensors, DType dtype) {
   return text;
 }
 
+std::int64_t num_rows(const TensorDeclaration& tensor) {
+  TESSERA_CHECK(!tensor.shape.empty(), "'", tensor.name, "' has no dimensions");
+  return tensor.shape.size() == 1 ? tensor.shape[0] : MatrixShape(tensor.shape).rows;
+}
+
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path)
@@ -106,7 +111,7 @@ class ShardWriter {
     file.write(length);
     file.write(std::as_bytes(std::span(header)));
     for (const TensorDeclaration& tensor : tensors) {
-      for (std::int64_t row = 0; row < tensor.shape[0];) {
+      for (std::int64_t row = 0; row < num_rows(tensor);) {
         const std::int64_t rows = read_rows(tensor, row);
         file.write(chunk_);
         on_bytes(static_cast<std::int64_t>(chunk_.size()));
@@ -119,14 +124,12 @@ class ShardWriter {
  private:
   // Fills chunk_ with as many rows from `first` on as it may hold; returns their number.
   std::int64_t read_rows(const TensorDeclaration& tensor, std::int64_t first) {
-    TESSERA_CHECK(tensor.shape.size() == 1 || tensor.shape.size() == 2, "'", tensor.name, "' has ",
-                  tensor.shape.size(), " dimensions");
     const bool is_vector = tensor.shape.size() == 1;
-    const std::int64_t cols = is_vector ? 1 : tensor.shape[1];
+    const std::int64_t cols = is_vector ? 1 : MatrixShape(tensor.shape).cols;
     const std::int64_t row_bytes = cols * size_of(dtype_);
     const std::int64_t fitting =
         std::max<std::int64_t>(1, kChunkBytes / std::max<std::int64_t>(1, row_bytes));
-    const std::int64_t rows = std::min(fitting, tensor.shape[0] - first);
+    const std::int64_t rows = std::min(fitting, num_rows(tensor) - first);
     chunk_.resize(static_cast<std::size_t>(rows * row_bytes));
     if (is_vector) {
       put_vector(source_.read_vector(tensor.name, {first, first + rows}));

@@ -111,11 +111,10 @@ DummySource::DummySource(const std::vector<TensorDeclaration>& declarations, std
   }
 }
 
-const DummySource::Shape& DummySource::shape_of(const std::string& name,
-                                                std::size_t num_dimensions) const {
+const DummySource::Shape& DummySource::shape_of(const std::string& name, bool is_vector) const {
   const auto it = shapes_.find(name);
   TESSERA_CHECK(it != shapes_.end(), "tensor '", name, "' was not declared");
-  TESSERA_CHECK(it->second.size() == num_dimensions, "tensor '", name, "' has shape ",
+  TESSERA_CHECK((it->second.size() == 1) == is_vector, "tensor '", name, "' has shape ",
                 shape_text(it->second));
   return it->second;
 }
@@ -124,10 +123,10 @@ void DummySource::read_matrix(const std::string& name,
                               IndexRange rows,
                               IndexRange cols,
                               const MatrixView& out) {
-  const Shape& shape = shape_of(name, 2);
+  const MatrixShape shape(shape_of(name, /*is_vector=*/false));
   check_matrix_slice(rows, cols, out);
-  const IndexRange stored_rows = clamped(rows, shape[0]);
-  const IndexRange stored_cols = clamped(cols, shape[1]);
+  const IndexRange stored_rows = clamped(rows, shape.rows);
+  const IndexRange stored_cols = clamped(cols, shape.cols);
   const std::uint64_t key = tensor_key(name, seed_);
   const auto count = static_cast<std::size_t>(stored_cols.size());
   std::vector<std::uint16_t> narrow(out.dtype == DType::kFloat32 ? count : 0);
@@ -148,11 +147,11 @@ void DummySource::visit_matrix(const std::string& name,
                                IndexRange rows,
                                IndexRange cols,
                                const UsePart& use) {
-  const Shape& shape = shape_of(name, 2);
+  const MatrixShape shape(shape_of(name, /*is_vector=*/false));
   check_range(rows);
   check_range(cols);
-  const IndexRange stored_rows = clamped(rows, shape[0]);
-  const IndexRange stored_cols = clamped(cols, shape[1]);
+  const IndexRange stored_rows = clamped(rows, shape.rows);
+  const IndexRange stored_cols = clamped(cols, shape.cols);
   const std::int64_t width = stored_cols.size();
   const std::int64_t part_rows = rows_per_part(width * size_of(DType::kBFloat16));
   std::vector<std::uint16_t> elements(
@@ -166,7 +165,7 @@ void DummySource::visit_matrix(const std::string& name,
 }
 
 std::vector<float> DummySource::read_vector(const std::string& name, IndexRange range) {
-  const Shape& shape = shape_of(name, 1);
+  const Shape& shape = shape_of(name, /*is_vector=*/true);
   check_range(range);
   const IndexRange stored = clamped(range, shape[0]);
   std::vector<float> values(static_cast<std::size_t>(range.size()), 0.0F);

@@ -38,7 +38,7 @@ class DummySource final : public TensorSource {
   using Shape = std::vector<std::int64_t>;
   static constexpr std::size_t kNumLevels = 4096;
 
-  const Shape& shape_of(const std::string& name, std::size_t num_dimensions) const;
+  const Shape& shape_of(const std::string& name, bool is_vector) const;
 
   std::uint64_t seed_;
   std::array<std::uint16_t, kNumLevels> levels_;  ///< bf16, ascending

@@ -68,7 +68,9 @@ void prefetch(const std::byte* begin, std::int64_t num_bytes) {
 
 bool is_skipped(const std::string& name, const ExtraTensors& extra) {
   return std::ranges::any_of(extra.skipped_suffixes,
-                             [&](const std::string& suffix) { return name.ends_with(suffix); });
+                             [&](const std::string& suffix) { return name.ends_with(suffix); }) ||
+         std::ranges::any_of(extra.skipped_prefixes,
+                             [&](const std::string& prefix) { return name.starts_with(prefix); });
 }
 
 std::span<const std::byte> contents(const LocatedTensor& tensor) {
@@ -141,22 +143,23 @@ SafetensorsSource::SafetensorsSource(const std::filesystem::path& model_dir,
 }
 
 const SafetensorsSource::StoredTensor& SafetensorsSource::find(const std::string& name,
-                                                               std::size_t num_dimensions) const {
+                                                               bool is_vector) const {
   const auto it = tensors_.find(name);
   TESSERA_CHECK(it != tensors_.end(), "tensor '", name, "' was not declared");
-  TESSERA_CHECK(it->second.shape.size() == num_dimensions, "tensor '", name, "' has shape ",
+  TESSERA_CHECK((it->second.shape.size() == 1) == is_vector, "tensor '", name, "' has shape ",
                 shape_text(it->second.shape));
   return it->second;
 }
 
 template <typename Use>
 void SafetensorsSource::for_each_part(const StoredTensor& tensor, IndexRange rows, const Use& use) {
-  const std::int64_t row_bytes = tensor.shape[1] * size_of(tensor.dtype);
+  const MatrixShape shape(tensor.shape);
+  const std::int64_t row_bytes = shape.cols * size_of(tensor.dtype);
   const auto byte_of_row = [&](std::int64_t row) { return tensor.begin + row * row_bytes; };
   const std::int64_t part_rows = rows_per_part(row_bytes);
   for (std::int64_t begin = rows.begin; begin < rows.end; begin += part_rows) {
     const std::int64_t end = std::min(begin + part_rows, rows.end);
-    const std::int64_t ahead = std::min(end + part_rows, tensor.shape[0]);
+    const std::int64_t ahead = std::min(end + part_rows, shape.rows);
     if (begin == rows.begin) tensor.file->read_ahead(byte_of_row(begin), byte_of_row(end));
     if (end < ahead) tensor.file->read_ahead(byte_of_row(end), byte_of_row(ahead));
     use(begin, end);
@@ -167,19 +170,21 @@ void SafetensorsSource::for_each_part(const StoredTensor& tensor, IndexRange row
 ConstMatrixView SafetensorsSource::view_of(const StoredTensor& tensor,
                                            IndexRange rows,
                                            IndexRange cols) {
-  const std::int64_t first = rows.begin * tensor.shape[1] + cols.begin;
+  const std::int64_t row_stride = MatrixShape(tensor.shape).cols;
+  const std::int64_t first = rows.begin * row_stride + cols.begin;
   return {tensor.file->bytes().data() + tensor.begin + first * size_of(tensor.dtype), tensor.dtype,
-          rows.size(), cols.size(), tensor.shape[1]};
+          rows.size(), cols.size(), row_stride};
 }
 
 void SafetensorsSource::read_matrix(const std::string& name,
                                     IndexRange rows,
                                     IndexRange cols,
                                     const MatrixView& out) {
-  const StoredTensor& tensor = find(name, 2);
+  const StoredTensor& tensor = find(name, /*is_vector=*/false);
+  const MatrixShape shape(tensor.shape);
   check_matrix_slice(rows, cols, out);
-  const IndexRange stored_rows = clamped(rows, tensor.shape[0]);
-  const IndexRange stored_cols = clamped(cols, tensor.shape[1]);
+  const IndexRange stored_rows = clamped(rows, shape.rows);
+  const IndexRange stored_cols = clamped(cols, shape.cols);
   for_each_part(tensor, stored_rows, [&](std::int64_t begin, std::int64_t end) {
     const ConstMatrixView part = view_of(tensor, {begin, end}, stored_cols);
     for (std::int64_t row = begin; row < end; ++row) {
@@ -195,17 +200,18 @@ void SafetensorsSource::visit_matrix(const std::string& name,
                                      IndexRange rows,
                                      IndexRange cols,
                                      const UsePart& use) {
-  const StoredTensor& tensor = find(name, 2);
+  const StoredTensor& tensor = find(name, /*is_vector=*/false);
+  const MatrixShape shape(tensor.shape);
   check_range(rows);
   check_range(cols);
-  const IndexRange stored_cols = clamped(cols, tensor.shape[1]);
-  for_each_part(tensor, clamped(rows, tensor.shape[0]), [&](std::int64_t begin, std::int64_t end) {
+  const IndexRange stored_cols = clamped(cols, shape.cols);
+  for_each_part(tensor, clamped(rows, shape.rows), [&](std::int64_t begin, std::int64_t end) {
     use(begin - rows.begin, view_of(tensor, {begin, end}, stored_cols));
   });
 }
 
 std::vector<float> SafetensorsSource::read_vector(const std::string& name, IndexRange range) {
-  const StoredTensor& tensor = find(name, 1);
+  const StoredTensor& tensor = find(name, /*is_vector=*/true);
   check_range(range);
   const IndexRange stored = clamped(range, tensor.shape[0]);
   std::vector<float> values(static_cast<std::size_t>(range.size()), 0.0F);

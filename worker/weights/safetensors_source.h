@@ -24,6 +24,8 @@ struct ExtraTensors {
   /// A tensor is skipped if its name ends with one of these.
   std::vector<std::string> skipped_suffixes = {"rotary_emb.inv_freq"};
   std::vector<RepeatedTensor> repeated;
+  /// Or begins with one of these.
+  std::vector<std::string> skipped_prefixes = {};
 };
 
 /// Tensors of a Hugging Face checkpoint: F32, BF16 or F16, one safetensors file or several
@@ -70,7 +72,7 @@ class SafetensorsSource final : public TensorSource {
 
   static ConstMatrixView view_of(const StoredTensor& tensor, IndexRange rows, IndexRange cols);
 
-  const StoredTensor& find(const std::string& name, std::size_t num_dimensions) const;
+  const StoredTensor& find(const std::string& name, bool is_vector) const;
 
   std::vector<std::unique_ptr<MappedFile>> files_;
   std::unordered_map<std::string, StoredTensor> tensors_;  ///< By declared name.

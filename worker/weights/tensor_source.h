@@ -10,12 +10,23 @@
 
 namespace tessera {
 
-/// A tensor that a model must have. Vectors have one dimension, matrices two: [out, in].
+/// A tensor that a model must have. Vectors have one dimension, matrices two: [out, in]. Matrices
+/// of one shape may be stacked: [count, out, in], which is read as the matrix [count * out, in].
 struct TensorDeclaration {
   std::string name;
   std::vector<std::int64_t> shape;
 
   bool operator==(const TensorDeclaration&) const = default;
+};
+
+/// Rows and columns of a tensor of at least two dimensions.
+struct MatrixShape {
+  std::int64_t rows = 1;
+  std::int64_t cols = 0;
+
+  explicit MatrixShape(const std::vector<std::int64_t>& shape) : cols(shape.back()) {
+    for (std::size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
+  }
 };
 
 /// Where weights come from: a checkpoint, or a generator. Owned by the loading thread.
@@ -26,7 +37,7 @@ class TensorSource {
   /// Copies rows x cols of the matrix `name` to the upper left of `out`, converted to the dtype of
   /// `out`. The ranges may reach beyond the tensor: what lies outside becomes zero.
   /// @param out  At least rows.size() x cols.size(); kFloat32 or kBFloat16, host memory.
-  /// @throws Error{kInternal} if the model did not declare the tensor with two dimensions.
+  /// @throws Error{kInternal} if the model did not declare the tensor as a matrix.
   virtual void read_matrix(const std::string& name,
                            IndexRange rows,
                            IndexRange cols,

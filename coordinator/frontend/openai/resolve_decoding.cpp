@@ -126,9 +126,11 @@ Parsed<std::shared_ptr<const Strategy>> create(const StrategyEntry& entry,
 
 OptionValues server_options(const StrategyEntry& entry, const ServedModel& model) {
   OptionValues values;
-  if (model.preset) values = values_of(entry, *model.preset);
-  // What is configured belongs to the server's own strategy.
-  if (entry.name == model.strategy) put(values, model.strategy_options);
+  // What the checkpoint and the configuration name belongs to the server's own strategy.
+  const bool is_own = entry.name == model.strategy;
+  if (is_own) values = model.checkpoint_options;
+  if (model.preset) put(values, values_of(entry, *model.preset));
+  if (is_own) put(values, model.strategy_options);
   return values;
 }
 

@@ -24,9 +24,10 @@ struct ServedModel {
   std::int32_t default_max_tokens =
       512;  ///< For requests that name none; less if the prompt is long.
 
-  std::string strategy;           ///< For requests that name none; the owner chooses it.
-  std::optional<Preset> preset;   ///< For requests that name none, whatever their strategy.
-  OptionValues strategy_options;  ///< Over the preset, under the request's values.
+  std::string strategy;             ///< For requests that name none; the owner chooses it.
+  OptionValues checkpoint_options;  ///< Of generation_config.json, over the strategy's defaults.
+  std::optional<Preset> preset;     ///< For requests that name none, whatever their strategy.
+  OptionValues strategy_options;    ///< Over the preset, under the request's values.
 
   float temperature = 0.0F;  ///< Of generation_config.json, else 0.
   float top_p = 1.0F;

@@ -35,12 +35,15 @@ class QkvRows {
     auto* const v = static_cast<std::uint16_t*>(args_.v.row(row));
     for (std::int32_t h = 0; h < num_q; ++h) {
       const float squares = load(row, h);
-      turn(row, args_.q_norm, squares, q + h * head_dim_);
+      if (!args_.q_norm.empty()) normalise(args_.q_norm.data(), squares);
+      turn(row, q + h * head_dim_);
     }
     for (std::int32_t h = 0; h < num_kv; ++h) {
       const float squares = load(row, num_q + h);
-      turn(row, args_.k_norm, squares, k + h * head_dim_);
-      load(row, num_q + num_kv + h);
+      if (!args_.k_norm.empty()) normalise(args_.k_norm.data(), squares);
+      turn(row, k + h * head_dim_);
+      const float value_squares = load(row, num_q + (args_.value_from_key ? 0 : num_kv) + h);
+      if (args_.value_norm) normalise(nullptr, value_squares);
       round(v + h * head_dim_);
     }
     const std::int64_t slot = args_.slots[static_cast<std::size_t>(row)];
@@ -71,23 +74,23 @@ class QkvRows {
     return sum;
   }
 
-  // Norm, rotation and rounding of head_.
-  void turn(std::int64_t row, std::span<const float> norm, float squares, std::uint16_t* out) {
-    if (!norm.empty()) {
-      const float mean = squares / static_cast<float>(head_dim_);
-      normalise(norm.data(), 1.0F / std::sqrt(mean + args_.eps));
-    }
+  // Rotation and rounding of head_.
+  void turn(std::int64_t row, std::uint16_t* out) {
     if (args_.rope.cols > 0) rotate(args_.positions[static_cast<std::size_t>(row)]);
     round(out);
   }
 
-  void normalise(const float* weight, float scale) {
+  // weight null: ones.
+  void normalise(const float* weight, float squares) {
+    const float mean = squares / static_cast<float>(head_dim_);
+    const float scale = 1.0F / std::sqrt(mean + args_.eps);
     const Vector scales = Vector::set1(scale);
     std::int32_t j = 0;
     for (; j + Vector::kLanes <= head_dim_; j += Vector::kLanes) {
-      (Vector::load(head_ + j) * (scales * Vector::load(weight + j))).store(head_ + j);
+      const Vector factors = weight == nullptr ? scales : scales * Vector::load(weight + j);
+      (Vector::load(head_ + j) * factors).store(head_ + j);
     }
-    for (; j < head_dim_; ++j) head_[j] *= scale * weight[j];
+    for (; j < head_dim_; ++j) head_[j] *= weight == nullptr ? scale : scale * weight[j];
   }
 
   void rotate(Position position) {

@@ -13,8 +13,7 @@ ModelSpec sdar_8b() {
   spec.hidden_size = 4096;
   spec.num_layers = 36;
   spec.num_q_heads = 32;
-  spec.num_kv_heads = 8;
-  spec.head_dim = 128;
+  spec.attention_kinds = {{.num_kv_heads = 8, .head_dim = 128, .rope = {1e6, 128}}};
   spec.intermediate_size = 12288;
   spec.vocab_size = 151936;
   spec.qk_norm = true;
@@ -30,7 +29,7 @@ TEST(MemoryPlanTest, CountsEveryParameterOfAPublishedModel) {
 
 TEST(MemoryPlanTest, ReplicatedHeadsAreCounted) {
   ModelSpec spec = sdar_8b();
-  spec.num_kv_heads = 2;
+  spec.attention_kinds.front().num_kv_heads = 2;
   MemoryPlanInput input;
   input.tp = 8;
   const MemoryPlan plan = plan_memory(spec, input);
@@ -38,13 +37,28 @@ TEST(MemoryPlanTest, ReplicatedHeadsAreCounted) {
   EXPECT_EQ(plan.kv_per_token, 36 * 2 * 128 * 2) << "one head on every rank";
 }
 
-TEST(MemoryPlanTest, WorkspaceGrowsWithRowsAndKeptLogits) {
+// Hidden rows grow with the step; queries, gates and logits are made in groups of rows.
+TEST(MemoryPlanTest, WideRowsAreCountedInGroups) {
   MemoryPlanInput input;
   EXPECT_EQ(plan_memory(sdar_8b(), input).workspace, 0);
+  input.max_step_rows = 1024;
+  const std::int64_t small = plan_memory(sdar_8b(), input).workspace;
+  input.max_step_rows = 2048;
+  const std::int64_t row = 4096 * (4 + 4 + 2) + (2 * 4096 + 2 * 1024) * 2;
+  EXPECT_EQ(plan_memory(sdar_8b(), input).workspace - small, 1024 * row);
+  input.max_model_len = 4096;
+  const std::int64_t rope = std::int64_t{4096} * 128 * 4;
+  EXPECT_EQ(plan_memory(sdar_8b(), input).workspace - small, 1024 * row + rope);
+}
+
+TEST(MemoryPlanTest, CanvasesAreCountedBySequence) {
+  ModelSpec spec = sdar_8b();
+  spec.canvas_length = 256;
+  MemoryPlanInput input;
   input.max_step_rows = 512;
-  const std::int64_t rows_only = plan_memory(sdar_8b(), input).workspace;
-  input.max_logit_rows = 64;
-  EXPECT_EQ(plan_memory(sdar_8b(), input).workspace, rows_only + std::int64_t{64} * 151936 * 4);
+  const std::int64_t none = plan_memory(spec, input).workspace;
+  input.max_sequences = 3;
+  EXPECT_EQ(plan_memory(spec, input).workspace - none, std::int64_t{3} * 256 * 4096 * 4);
 }
 
 TEST(MemoryPlanTest, WholeExpertsTakeAsMuchAsPartsOfAll) {

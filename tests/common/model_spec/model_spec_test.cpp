@@ -78,9 +78,10 @@ TEST_F(ModelSpecTest, ReadsAPublishedSdarConfiguration) {
   EXPECT_EQ(spec.family, "sdar");
   EXPECT_EQ(spec.hidden_size, 2560);
   EXPECT_EQ(spec.num_layers, 36);
-  EXPECT_EQ(spec.q_size(), 4096);
-  EXPECT_EQ(spec.kv_size(), 1024);
-  EXPECT_EQ(spec.rope, (RopeSpec{1e6, 128}));
+  ASSERT_EQ(spec.attention_kinds.size(), 1U);
+  EXPECT_EQ(spec.q_size(spec.attention_of(35)), 4096);
+  EXPECT_EQ(spec.attention_of(35).kv_size(), 1024);
+  EXPECT_EQ(spec.attention_of(35).rope, (RopeSpec{1e6, 128}));
   EXPECT_TRUE(spec.qk_norm);
   EXPECT_FALSE(spec.qkv_bias);
   EXPECT_FALSE(spec.tie_word_embeddings);
@@ -143,7 +144,7 @@ TEST_F(ModelSpecTest, ReadsAPublishedMixtureWithGroupsAndSharedExperts) {
   const ModelSpec spec = read(llada2_mini());
   EXPECT_EQ(spec.family, "llada2");
   EXPECT_EQ(spec.layout, TensorLayout::kLlada2);
-  EXPECT_EQ(spec.rope, (RopeSpec{6e5, 64}));
+  EXPECT_EQ(spec.attention_of(0).rope, (RopeSpec{6e5, 64}));
   EXPECT_TRUE(spec.qk_norm);
   EXPECT_EQ(spec.moe.router, RouterKind::kGroupedSigmoid);
   EXPECT_EQ(spec.moe.num_groups, 8);
@@ -168,6 +169,98 @@ TEST_F(ModelSpecTest, ContradictoryMixturesAreRefusedByField) {
   EXPECT_THAT(error_with("use_qk_norm", false), HasSubstr("use_qk_norm"));
   EXPECT_THAT(error_with("norm_head", true), HasSubstr("norm_head"));
   EXPECT_THAT(error_with("score_function", "softmax"), HasSubstr("score_function"));
+}
+
+json diffusion_gemma() {
+  json layer_types;
+  for (int layer = 0; layer < 30; ++layer) {
+    layer_types.push_back(layer % 6 == 5 ? "full_attention" : "sliding_attention");
+  }
+  const json text = {
+      {"hidden_size", 2816},
+      {"num_hidden_layers", 30},
+      {"layer_types", layer_types},
+      {"num_attention_heads", 16},
+      {"num_key_value_heads", 8},
+      {"head_dim", 256},
+      {"num_global_key_value_heads", 2},
+      {"global_head_dim", 512},
+      {"sliding_window", 1024},
+      {"intermediate_size", 2112},
+      {"moe_intermediate_size", 704},
+      {"num_experts", 128},
+      {"top_k_experts", 8},
+      {"vocab_size", 262144},
+      {"rms_norm_eps", 1e-6},
+      {"hidden_activation", "gelu_pytorch_tanh"},
+      {"attention_bias", false},
+      {"final_logit_softcapping", 30.0},
+      {"max_position_embeddings", 262144},
+      {"use_bidirectional_attention", "vision"},
+      {"rope_parameters",
+       {{"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 1e4}}},
+        {"full_attention",
+         {{"rope_type", "proportional"}, {"partial_rotary_factor", 0.25}, {"rope_theta", 1e6}}}}}};
+  return {{"architectures", {"DiffusionGemmaForBlockDiffusion"}},
+          {"canvas_length", 256},
+          {"tie_word_embeddings", true},
+          {"torch_dtype", "bfloat16"},
+          {"text_config", text}};
+}
+
+TEST_F(ModelSpecTest, ReadsLayersOfTwoKinds) {
+  write("tokenizer_config.json", {{"mask_token", {{"content", "<mask>"}}}});
+  write("added_tokens.json", {{"<mask>", 4}});
+  const ModelSpec spec = read(diffusion_gemma());
+  EXPECT_EQ(
+      spec.attention_of(4),
+      (AttentionSpec{
+          .num_kv_heads = 8, .head_dim = 256, .rope = {1e4, 256}, .scale = 1.0F, .window = 1024}));
+  EXPECT_EQ(spec.attention_of(5), (AttentionSpec{.num_kv_heads = 2,
+                                                 .head_dim = 512,
+                                                 .rope = {1e6, 512, /*num_still_pairs=*/192},
+                                                 .scale = 1.0F,
+                                                 .value_from_key = true}));
+  EXPECT_EQ(spec.canvas_length, 256);
+  EXPECT_EQ(spec.mask_id, std::nullopt) << "the tokenizer's is not used";
+  EXPECT_THAT(spec.eos_ids, ElementsAre(1, 50, 106));
+  EXPECT_EQ(spec.embedding_scale, 53.0F) << "sqrt(2816) = 53.07 in bf16";
+  EXPECT_EQ(spec.logit_softcap, 30.0F);
+  EXPECT_EQ(spec.moe.experts_per_token, 8);
+  EXPECT_TRUE(spec.moe.beside_dense && spec.moe.is_moe(0));
+  EXPECT_EQ(facts_of(spec).canvas_length, 256);
+
+  json newer = diffusion_gemma();
+  newer["text_config"].erase("global_head_dim");
+  newer["text_config"].erase("num_global_key_value_heads");
+  newer["text_config"]["per_layer_config"] = json::object();
+  for (const char* layer : {"5", "11", "17", "23", "29"}) {
+    newer["text_config"]["per_layer_config"][layer] = {{"head_dim", 512},
+                                                       {"num_key_value_heads", 2}};
+  }
+  EXPECT_EQ(read(newer).attention_of(29), spec.attention_of(29));
+}
+
+TEST_F(ModelSpecTest, WhatTheTextModelCannotDoIsRefusedByField) {
+  const auto error_with = [&](const char* field, const json& value) {
+    json config = diffusion_gemma();
+    config["text_config"][field] = value;
+    return error_of(config);
+  };
+  EXPECT_THAT(error_with("hidden_activation", "silu"), HasSubstr("text_config: hidden_activation"));
+  EXPECT_THAT(error_with("use_bidirectional_attention", "all"), HasSubstr("use_bidirectional"));
+  EXPECT_THAT(error_with("layer_types", {"linear_attention"}), HasSubstr("layer_types"));
+  EXPECT_THAT(error_with("tie_word_embeddings", false), HasSubstr("tie_word_embeddings"));
+  EXPECT_THAT(error_with("top_k_experts", 129), HasSubstr("top_k_experts"));
+  EXPECT_THAT(error_with("head_dim", 1024), HasSubstr("head_dim"));
+  EXPECT_THAT(error_with("sliding_window", nullptr), HasSubstr("sliding_window is missing"));
+  EXPECT_THAT(error_with("per_layer_config", {{"0", {{"head_dim", 512}}}}),
+              HasSubstr("layer 0 is not full"));
+  EXPECT_THAT(error_with("rope_parameters", {{"full_attention", {{"rope_type", "yarn"}}}}),
+              HasSubstr("full_attention: rope_type"));
+  json config = diffusion_gemma();
+  config.erase("text_config");
+  EXPECT_THAT(error_of(config), HasSubstr("text_config is missing"));
 }
 
 TEST_F(ModelSpecTest, ReadsTheBundledModel) {
@@ -247,7 +340,7 @@ TEST_F(ModelSpecTest, RopeParametersOfNewerFilesAreRead) {
   json config = sdar();
   config.erase("rope_theta");
   config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 5e5}};
-  EXPECT_EQ(read(config).rope.theta, 5e5);
+  EXPECT_EQ(read(config).attention_of(0).rope.theta, 5e5);
 }
 
 // field, value that must be refused

@@ -15,8 +15,7 @@ ModelSpec with_heads(std::int32_t num_q_heads, std::int32_t num_kv_heads, std::i
   spec.hidden_size = 64;
   spec.num_layers = 1;
   spec.num_q_heads = num_q_heads;
-  spec.num_kv_heads = num_kv_heads;
-  spec.head_dim = head_dim;
+  spec.attention_kinds = {{.num_kv_heads = num_kv_heads, .head_dim = head_dim}};
   spec.intermediate_size = 100;
   spec.vocab_size = 131;
   return spec;
@@ -30,6 +29,21 @@ TEST(ShardingTest, LegalDegreesFollowTheHeads) {
   EXPECT_THAT(legal_tp_degrees(with_heads(6, 3, 16)), ElementsAre(1));
   EXPECT_THAT(legal_tp_degrees(with_heads(7, 7, 64)), ElementsAre(1));
   EXPECT_THAT(legal_tp_degrees(with_heads(6, 2, 20)), ElementsAre(1)) << "120 is no multiple of 16";
+}
+
+// Every kind of layer must be cut: one global head is copied, two sliding ones are not.
+TEST(ShardingTest, LayersOfEveryKindAreCut) {
+  ModelSpec spec = with_heads(8, 4, 16);
+  spec.attention_kinds.push_back({.num_kv_heads = 1, .head_dim = 32});
+  spec.num_layers = 3;
+  spec.layer_kinds = {0, 0, 1};
+  EXPECT_THAT(legal_tp_degrees(spec), ElementsAre(1, 2, 4, 8));
+  const RankShard shard = shard_of(spec, /*rank=*/3, /*tp=*/4);
+  EXPECT_EQ(shard.attention_of(spec, 1).kv, (IndexRange{48, 64}));
+  EXPECT_EQ(shard.attention_of(spec, 2).kv, (IndexRange{0, 32})) << "the only head";
+  EXPECT_EQ(shard.attention_of(spec, 2).q, (IndexRange{192, 256}));
+  spec.attention_kinds[1].num_kv_heads = 3;
+  EXPECT_THAT(legal_tp_degrees(spec), ElementsAre(1));
 }
 
 std::string refusal_of(const ModelSpec& spec,
@@ -52,17 +66,20 @@ TEST(ShardingTest, RanksPartitionEveryDimension) {
   for (const std::int32_t tp : {1, 2, 4, 8}) {
     const ModelSpec spec = with_heads(16, 8, 32);
     RankShard previous;
+    AttentionShard last;
     for (std::int32_t rank = 0; rank < tp; ++rank) {
       const RankShard shard = shard_of(spec, rank, tp);
-      EXPECT_EQ(shard.q.begin, previous.q.end);
-      EXPECT_EQ(shard.kv.begin, previous.kv.end);
+      const AttentionShard& attention = shard.attention_kinds.front();
+      EXPECT_EQ(attention.q.begin, last.q.end);
+      EXPECT_EQ(attention.kv.begin, last.kv.end);
       EXPECT_EQ(shard.intermediate.begin, previous.intermediate.end);
       EXPECT_EQ(shard.vocab.begin, previous.vocab.end);
-      EXPECT_EQ(shard.q.size(), shard.num_q_heads * spec.head_dim);
+      EXPECT_EQ(attention.q.size(), shard.num_q_heads * 32);
       previous = shard;
+      last = attention;
     }
-    EXPECT_EQ(previous.q.end, spec.q_size());
-    EXPECT_EQ(previous.kv.end, spec.kv_size());
+    EXPECT_EQ(last.q.end, 16 * 32);
+    EXPECT_EQ(last.kv.end, 8 * 32);
     EXPECT_EQ(previous.intermediate.end, 112);
     EXPECT_EQ(previous.vocab.end, 256);
   }
@@ -114,10 +131,11 @@ TEST(ShardingTest, ReplicatedKvHeadsServeTheirOwnQueryHeads) {
   for (const std::int32_t tp : {1, 2, 4, 8}) {
     for (std::int32_t rank = 0; rank < tp; ++rank) {
       const RankShard shard = shard_of(spec, rank, tp);
-      const std::int32_t group = shard.num_q_heads / shard.num_kv_heads;
+      const AttentionShard& attention = shard.attention_kinds.front();
+      const std::int32_t group = shard.num_q_heads / attention.num_kv_heads;
       for (std::int32_t head = 0; head < shard.num_q_heads; ++head) {
-        const std::int64_t global_head = shard.q.begin / spec.head_dim + head;
-        EXPECT_EQ(shard.first_kv_head + head / group, global_head / 8) << "tp " << tp;
+        const std::int64_t global_head = attention.q.begin / 32 + head;
+        EXPECT_EQ(attention.first_kv_head + head / group, global_head / 8) << "tp " << tp;
       }
     }
   }

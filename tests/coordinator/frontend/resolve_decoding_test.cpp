@@ -69,6 +69,8 @@ TEST(ResolveDecodingTest, APresetLiesBetweenTheDefaultsAndWhatIsNamed) {
   EXPECT_EQ(rows(quality, model), 4);
   EXPECT_EQ(rows({{"preset", std::string("quality")}, {"buffer_size", std::int64_t{2}}}, model), 8);
 
+  model.checkpoint_options["buffer_size"] = std::int64_t{2};
+  EXPECT_EQ(rows({}, model), 8) << "over the strategy's defaults";
   model.preset = Preset::kQuality;
   EXPECT_EQ(rows({}, model), 4) << "the server's, for requests that name none";
   EXPECT_EQ(rows(fast, model), 16);

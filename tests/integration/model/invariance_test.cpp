@@ -35,8 +35,9 @@ struct Setup {
 std::vector<Setup> setups() {
   std::vector<Setup> setups;
   for (const kernels::BackendCase& backend : kernels::backend_cases()) {
-    // QK-norm; biases and shifted rows; padded intermediate dimension; groups of experts
-    for (const char* model : {"sdar", "dream", "llada", "sdar_moe"}) {
+    // QK-norm; biases and shifted rows; padded intermediate dimension; groups of experts; layers
+    // of two kinds, canvases and what conditions them
+    for (const char* model : {"sdar", "dream", "llada", "sdar_moe", "diffusion_gemma"}) {
       // fp64 loops are slow, and what is promised is promised for `cpu`
       if (backend.backend == "reference" && model != std::string("sdar")) continue;
       setups.push_back({backend, model});
@@ -84,7 +85,8 @@ class RandomTraffic {
   std::uint32_t draw(std::uint32_t bound) { return rng_() % bound; }
 
   TokenId random_token() {
-    return static_cast<TokenId>(draw(static_cast<std::uint32_t>(facts_.mask_id.value())));
+    return static_cast<TokenId>(
+        draw(static_cast<std::uint32_t>(facts_.mask_id.value_or(facts_.tokenizer_size))));
   }
 
   std::vector<TokenId> random_prompt() {
@@ -102,7 +104,9 @@ class RandomTraffic {
     OptionValues options{{"block_size", std::int64_t{2} << draw(3)},
                          {"buffer_size", std::int64_t{2 + draw(3)}},
                          {"accept_threshold", 0.02 * draw(10)},
-                         {"max_post_edit_steps", std::int64_t{4}}};
+                         {"max_post_edit_steps", std::int64_t{4}},
+                         {"max_denoising_steps", std::int64_t{2 + draw(5)}},
+                         {"entropy_bound", 4.0 * draw(6)}};
     std::erase_if(options, [&](const auto& option) {
       return std::ranges::find(entry->options, option.first, &OptionSpec::name) ==
              entry->options.end();
@@ -157,8 +161,8 @@ class InvarianceTest : public ::testing::TestWithParam<Setup> {
   }
 
   // Tokens and measurements, bit for bit.
-  void expect_as_alone(ServedRanks& ranks) {
-    auto together = ranks.serve(requests_);
+  void expect_as_alone(ServedRanks& ranks, std::int32_t first_loss = 0) {
+    auto together = ranks.serve(requests_, first_loss);
     for (const SequenceRequest& request : requests_) {
       SCOPED_TRACE(::testing::Message() << "request " << request.id);
       const ServedSequence& expected = alone_->at(request.id);
@@ -212,6 +216,13 @@ TEST_P(InvarianceTest, TheNumberOfRanksDoesNotMatter) {
 TEST_P(InvarianceTest, TheNumberOfThreadsDoesNotMatter) {
   ServedRanks ranks = ranks_for({.num_threads = 2});
   expect_as_alone(ranks);
+}
+
+// Whatever lies on the ranks, pages, stale rows of a dual cache or what conditions a canvas, is
+// made again from the state of the coordinator.
+TEST_P(InvarianceTest, RanksLostAgainAndAgainChangeNothing) {
+  ServedRanks ranks = ranks_for({.tp = 2});
+  expect_as_alone(ranks, /*first_loss=*/3);
 }
 
 }  // namespace

@@ -34,15 +34,21 @@ class ServedRanks {
   explicit ServedRanks(const Options& options);
 
   /// Submits the requests together and runs them all to their ends. Ids must be new.
+  /// @param first_loss  If > 0, the ranks are lost with all they hold in this step, and again and
+  ///                    again at distances that grow: what begins again must come to its end.
   /// @throws Error{kInternal} if that takes more steps than progress could need.
-  std::map<RequestId, ServedSequence> serve(const std::vector<SequenceRequest>& requests);
+  std::map<RequestId, ServedSequence> serve(const std::vector<SequenceRequest>& requests,
+                                            std::int32_t first_loss = 0);
 
   EngineStats stats() const { return engine_.stats(); }
 
  private:
+  void start_ranks();
   StepResult run(const StepPlan& plan);
   void take_updates(std::map<RequestId, ServedSequence>& served);
 
+  Options options_;
+  std::uint64_t epoch_ = 0;
   ManualClock clock_;
   Engine engine_;
   std::vector<std::unique_ptr<RankExecutor>> ranks_;

@@ -141,7 +141,8 @@ TEST_F(MakeModelTest, WhatCannotBeServedIsRefusedBeforeAnythingIsWrittenOrRemove
   options_.config_file = "/nowhere/config.json";
   EXPECT_THAT(refusal(), HasSubstr("/nowhere/config.json"));
   EXPECT_FALSE(is_partial_left());
-  EXPECT_EQ(read_model_spec(options_.output_dir).num_kv_heads, 2) << "the old model is still there";
+  EXPECT_EQ(read_model_spec(options_.output_dir).attention_of(0).num_kv_heads, 2)
+      << "the old model is still there";
 }
 
 TEST_F(MakeModelTest, AModelLargerThanTheDiskIsRefused) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <optional>
+#include <utility>
 
 #include "tests/support/error_matchers.h"
 
@@ -24,10 +25,23 @@ ModelSpec small_spec() {
   return spec;
 }
 
+ModelSpec canvas_spec() {
+  ModelSpec spec = small_spec();
+  spec.family = "diffusion_gemma";
+  spec.canvas_length = 3;
+  return spec;
+}
+
 class StepInputsTest : public ::testing::Test {
  protected:
   // 16 rows, cache of [0, 8) on pages 5 and 2; rows [8, 12) of which [8, 10) are stored on page 7.
-  StepInputsTest() {
+  explicit StepInputsTest(ModelSpec spec = small_spec(), std::int32_t max_step_rows = 6)
+      : spec_(std::move(spec)),
+        config_{.page_size = 4,
+                .num_pages = 10,
+                .max_step_rows = max_step_rows,
+                .max_model_len = 14,
+                .max_sequences = 2} {
     plan_.page_table_deltas.push_back({kRequest, 0, {5, 2, 7}});
     Span span;
     span.first = 8;
@@ -65,9 +79,8 @@ class StepInputsTest : public ::testing::Test {
     }
   }
 
-  ModelSpec spec_ = small_spec();
-  RankConfig config_{
-      .page_size = 4, .num_pages = 10, .max_step_rows = 6, .max_model_len = 14, .max_sequences = 2};
+  ModelSpec spec_;
+  RankConfig config_;
   StepPlan plan_;
   std::optional<RankPageTables> tables_;
   StepInputs inputs_{spec_, config_};
@@ -207,6 +220,67 @@ TEST_F(StepInputsTest, ModelsWithoutMaskTokenBlendNothing) {
   EXPECT_EQ(inputs_.batch().recipes.size(), 1U);
   spec_.mask_id.reset();
   expect_refused("blends with the mask token");
+}
+
+// Rows 0 to 3 are encoded, rows 4 to 6 are a canvas, although it comes first in the plan.
+class CanvasInputsTest : public StepInputsTest {
+ protected:
+  CanvasInputsTest() : StepInputsTest(canvas_spec(), /*max_step_rows=*/8) {
+    plan_.page_table_deltas.push_back({kCanvasRequest, 0, {1}});
+    Span canvas;
+    canvas.first = 4;
+    canvas.tokens = {7, 8, 9};
+    canvas.cache_len = 4;
+    canvas.mask = MaskKind::kFull;
+    for (Position p = 4; p < 7; ++p) {
+      canvas.measures.push_back(measure_of(p));
+      canvas.measures.back().kind = MeasureKind::kCanvas;
+    }
+    plan_.spans.insert(plan_.spans.begin(), {kCanvasRequest, canvas});
+  }
+
+  static constexpr RequestId kCanvasRequest = 8;
+};
+
+TEST_F(CanvasInputsTest, CanvasesAreTheLastRows) {
+  build();
+  const RowBatch batch = inputs_.batch();
+  EXPECT_THAT(batch.ids, ElementsAre(1, 2, 49, 49, 7, 8, 9));
+  EXPECT_EQ(batch.first_canvas_row, 4);
+  ASSERT_EQ(inputs_.canvases().size(), 1U);
+  EXPECT_EQ(inputs_.canvases()[0].sequence, &plan_.spans[0]);
+  EXPECT_EQ(inputs_.canvases()[0].first_row, 4);
+  EXPECT_EQ(inputs_.canvases()[0].first_result, 0U);
+  EXPECT_THAT(inputs_.fused().results, ElementsAre(3, 4)) << "results keep the order of the plan";
+  EXPECT_THAT(inputs_.fused().rows, ElementsAre(2, 3));
+  EXPECT_EQ(inputs_.num_measures(), 5U);
+}
+
+TEST_F(CanvasInputsTest, WhatIsNoCanvasIsRefused) {
+  const auto broken = [&](const std::string& why, const std::function<void(Span&)>& change) {
+    SCOPED_TRACE(why);
+    const StepPlan whole = plan_;
+    change(span());
+    expect_refused(why);
+    plan_ = whole;
+  };
+  broken("a canvas of 2 rows", [](Span& s) {
+    s.tokens.pop_back();
+    s.measures.pop_back();
+  });
+  broken("masked, stored or made of recipes", [](Span& s) { s.mask = MaskKind::kCausal; });
+  broken("masked, stored or made of recipes", [](Span& s) {
+    s.recipes.push_back({4, {}});
+    s.recipes[0].recipe.num_ids = 1;
+  });
+  broken("measures 2 of 3 rows of a canvas", [](Span& s) { s.measures.pop_back(); });
+  broken("does not measure row 1", [](Span& s) { s.measures[1].kind = MeasureKind::kGreedy; });
+  broken("does not measure row 0", [](Span& s) { s.measures[0].row = 5; });
+  broken("as a canvas and others not", [](Span& s) { s.measures[0].kind = MeasureKind::kGreedy; });
+  broken("self-conditioning of rows that are no canvas", [](Span& s) {
+    s.measures.clear();
+    s.self_conditioning = true;
+  });
 }
 
 }  // namespace

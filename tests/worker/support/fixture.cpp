@@ -46,6 +46,20 @@ class CaseTensors {
   std::vector<SafetensorsEntry> entries_;
 };
 
+LayerValues layer_values(const CaseTensors& tensors,
+                         const std::string& prefix,
+                         std::int32_t num_layers) {
+  LayerValues layers;
+  for (std::int32_t i = 0; i <= num_layers; ++i) {
+    const std::string index = std::to_string(i);
+    layers.hidden.push_back(tensors.values<float>(prefix + "hidden." + index));
+    if (i == num_layers) break;
+    layers.experts.push_back(tensors.values<std::int32_t>(prefix + "router_ids." + index));
+    layers.expert_weights.push_back(tensors.values<float>(prefix + "router_weights." + index));
+  }
+  return layers;
+}
+
 }  // namespace
 
 std::filesystem::path fixtures_dir() {
@@ -69,6 +83,33 @@ std::vector<FixtureCase> read_fixture_cases(const std::string& model) {
     fixture.logits = tensors.values<float>(fixture.name + ".logits");
     fixture.vocab_size =
         static_cast<std::int32_t>(tensors.find(fixture.name + ".logits").shape.back());
+    cases.push_back(std::move(fixture));
+  }
+  return cases;
+}
+
+std::vector<CanvasCase> read_canvas_cases(const std::string& model, std::int32_t num_layers) {
+  const std::filesystem::path dir = fixtures_dir() / model;
+  const CaseTensors tensors(dir / "cases.safetensors");
+  const nlohmann::json list = nlohmann::json::parse(std::ifstream(dir / "cases.json"));
+  std::vector<CanvasCase> cases;
+  for (const nlohmann::json& json : list.at("cases")) {
+    CanvasCase fixture;
+    fixture.name = json.at("name");
+    fixture.segments = json.at("segments").get<std::vector<std::int32_t>>();
+    const std::string prefix = fixture.name + ".";
+    fixture.tokens = tensors.values<TokenId>(prefix + "input_ids");
+    fixture.encoder = layer_values(tensors, prefix + "encoder.", num_layers);
+    for (std::int32_t i = 0; i < num_layers; ++i) {
+      const std::string index = std::to_string(i);
+      fixture.keys.push_back(tensors.values<float>(prefix + "encoder.key." + index));
+      fixture.values.push_back(tensors.values<float>(prefix + "encoder.value." + index));
+    }
+    fixture.canvas = tensors.values<TokenId>(prefix + "canvas_ids");
+    for (const char* step : {"step0.", "step1."}) {
+      fixture.steps.push_back({tensors.values<float>(prefix + step + "logits"),
+                               layer_values(tensors, prefix + step, num_layers)});
+    }
     cases.push_back(std::move(fixture));
   }
   return cases;

@@ -26,10 +26,36 @@ struct FixtureCase {
   }
 };
 
+/// What the oracle makes of rows at every place of a model with a canvas.
+struct LayerValues {
+  std::vector<std::vector<float>> hidden;  ///< 0: in front of the layers; l: behind layer l - 1
+  std::vector<std::vector<std::int32_t>> experts;  ///< Of every layer: [rows, k], by rank
+  std::vector<std::vector<float>> expert_weights;  ///< likewise
+};
+
+/// One case of a fixture of a model with a canvas: an encoded prefix, and two steps on a canvas
+/// behind it, the second conditioned on the first at temperature 0.8.
+struct CanvasCase {
+  struct Step {
+    std::vector<float> logits;  ///< [canvas, vocab_size]
+    LayerValues layers;
+  };
+
+  std::string name;
+  std::vector<std::int32_t> segments;  ///< Lengths of what was encoded together.
+  std::vector<TokenId> tokens;
+  LayerValues encoder;
+  std::vector<std::vector<float>> keys;  ///< Of every layer: [KV heads, tokens, head_dim]
+  std::vector<std::vector<float>> values;
+  std::vector<TokenId> canvas;
+  std::vector<Step> steps;
+};
+
 /// Directory of the fixtures: $TESSERA_FIXTURES_DIR, else the copy in this repository.
 std::filesystem::path fixtures_dir();
 
 /// Cases of fixtures_dir()/<model>.
 std::vector<FixtureCase> read_fixture_cases(const std::string& model);
+std::vector<CanvasCase> read_canvas_cases(const std::string& model, std::int32_t num_layers);
 
 }  // namespace tessera

@@ -25,9 +25,10 @@ LogitsRanks::LogitsRanks(const ModelExecutorOptions& options,
     Rank& rank = ranks_.emplace_back();
     rank.communicator = std::move(communicator);
     rank.model = load_model(options, rank.communicator->rank(), tp);
+    rank.backend = std::make_unique<RecordingBackend>(*rank.model->backend);
     rank.runner =
         std::make_unique<ModelRunner>(rank.model->spec, rank.model->shard, rank.model->weights,
-                                      *rank.model->backend, *rank.communicator, config_);
+                                      *rank.backend, *rank.communicator, config_);
   }
 }
 
@@ -38,6 +39,7 @@ std::vector<float> LogitsRanks::logits(const Span& span) {
   on_ranks(static_cast<std::int32_t>(ranks_.size()), [&](std::int32_t r) {
     const auto index = static_cast<std::size_t>(r);
     const std::int64_t cols = ranks_[index].model->shard.vocab.size();
+    ranks_[index].backend->forget();
     parts[index].resize(static_cast<std::size_t>(rows * cols));
     ranks_[index].runner->logits(plan, {parts[index].data(), DType::kFloat32, rows, cols, cols});
   });
@@ -51,6 +53,18 @@ std::vector<float> LogitsRanks::logits(const Span& span) {
     logits.resize(row_end);  // padding of the vocabulary
   }
   return logits;
+}
+
+std::vector<Measurement> LogitsRanks::measure(const Span& span) {
+  const StepPlan plan = plan_of(span);
+  std::vector<SpanResult> results;
+  on_ranks(size(), [&](std::int32_t r) {
+    const auto index = static_cast<std::size_t>(r);
+    ranks_[index].backend->forget();
+    auto of_rank = ranks_[index].runner->run(plan);
+    if (r == 0) results = std::move(of_rank);
+  });
+  return results.front().measurements;
 }
 
 void LogitsRanks::restart() {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/worker/support/recording_backend.h"
 #include "worker/runtime/loaded_model.h"
 #include "worker/runtime/model_runner.h"
 
@@ -21,6 +22,18 @@ class LogitsRanks {
   /// Runs the span over the pages that earlier spans stored. [rows, vocab_size]
   std::vector<float> logits(const Span& span);
 
+  /// Runs the span and takes its measures.
+  std::vector<Measurement> measure(const Span& span);
+
+  /// What a rank did in the last call of logits() or measure().
+  const RecordingBackend& record(std::int32_t rank) const {
+    return *ranks_[static_cast<std::size_t>(rank)].backend;
+  }
+  const RankShard& shard(std::int32_t rank) const {
+    return ranks_[static_cast<std::size_t>(rank)].model->shard;
+  }
+  std::int32_t size() const { return static_cast<std::int32_t>(ranks_.size()); }
+
   /// Begins a new sequence.
   void restart();
 
@@ -28,6 +41,7 @@ class LogitsRanks {
   struct Rank {
     std::unique_ptr<Communicator> communicator;
     std::unique_ptr<LoadedModel> model;
+    std::unique_ptr<RecordingBackend> backend;
     std::unique_ptr<ModelRunner> runner;
   };
 
