@@ -7,6 +7,7 @@
 #include "kernels/cuda/attention/attention_softmax.cuh"
 #include "kernels/cuda/attention/attention_tile.cuh"
 #include "kernels/cuda/attention/attention_variant.h"
+#include "kernels/cuda/base/staged_arrays.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/matrix_unit.h"
 #include "kernels/cuda/device/view.h"
@@ -253,6 +254,12 @@ AttentionKernelArgs kernel_args(Context& context,
   const std::int64_t partials = std::int64_t{plan.num_partials} * pages.num_kv_heads;
   const std::int64_t sum_bytes = partials * pages.head_dim * std::int64_t{sizeof(float)};
   std::byte* scratch = context.scratch(sum_bytes + partials * std::int64_t{sizeof(float2)});
+  StagedArrays arrays;
+  const std::int64_t items = arrays.add(std::span<const PlanItem>(plan.items));
+  const std::int64_t merges = arrays.add(std::span<const MergeItem>(plan.merges));
+  const std::int64_t page_table = arrays.add(std::span<const PageId>(plan.page_table));
+  const std::int64_t fresh_ends = arrays.add(std::span<const Position>(plan.fresh_ends));
+  arrays.send(context);
   const auto size = static_cast<unsigned>(pages.page_size);
   return {
       .q = rows_view<const Bf16>(args.q),
@@ -261,10 +268,10 @@ AttentionKernelArgs kernel_args(Context& context,
       .out = rows_view<Bf16>(args.out),
       .k_pages = static_cast<const Bf16*>(pages.k),
       .v_pages = static_cast<const Bf16*>(pages.v),
-      .items = context.stage(std::span(plan.items)),
-      .merges = context.stage(std::span(plan.merges)),
-      .page_table = context.stage(std::span(plan.page_table)),
-      .fresh_ends = context.stage(std::span(plan.fresh_ends)),
+      .items = arrays.at<PlanItem>(items),
+      .merges = arrays.at<MergeItem>(merges),
+      .page_table = arrays.at<PageId>(page_table),
+      .fresh_ends = arrays.at<Position>(fresh_ends),
       .partial_sums = reinterpret_cast<float*>(scratch),
       .partial_stats = reinterpret_cast<float2*>(scratch + sum_bytes),
       .num_partials = plan.num_partials,
