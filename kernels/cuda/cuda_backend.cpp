@@ -10,6 +10,7 @@
 #include "kernels/cuda/base/cuda_matrix.h"
 #include "kernels/cuda/embedding/embedding.h"
 #include "kernels/cuda/gemm/gemm.h"
+#include "kernels/cuda/measure/filter_rows.h"
 #include "kernels/cuda/measure/measure.h"
 #include "kernels/cuda/moe/moe.h"
 #include "kernels/cuda/qkv/qkv_rows.h"
@@ -166,6 +167,20 @@ class CudaBackend final : public Backend {
               std::span<const Measure> measures,
               MatrixView logits) override {
     cuda::logits(context_, hidden, cuda_matrix(lm_head), vocabulary, measures, logits);
+  }
+
+  void logit_statistics(const StoredLogits& logits,
+                        std::span<const Measure> measures,
+                        std::span<LogitStatistics> statistics) override {
+    cuda::logit_statistics(context_, logits, measures, statistics);
+  }
+  void count_digits(const StoredLogits& logits,
+                    std::span<const DigitQuery> queries,
+                    std::span<DigitBin> bins) override {
+    cuda::count_digits(context_, logits, queries, bins);
+  }
+  void drop_logits(const StoredLogits& logits, std::span<const LogitKey> cuts) override {
+    cuda::drop_logits(context_, logits, cuts);
   }
 
  private:

@@ -217,7 +217,26 @@ class HostMemoryBackend final : public HostBackend {
     });
   }
 
+  void logit_statistics(const StoredLogits& logits,
+                        std::span<const Measure> measures,
+                        std::span<LogitStatistics> statistics) override {
+    mirrored([&](Mirror& m) { device_->logit_statistics(out(m, logits), measures, statistics); });
+  }
+  void count_digits(const StoredLogits& logits,
+                    std::span<const DigitQuery> queries,
+                    std::span<DigitBin> bins) override {
+    mirrored([&](Mirror& m) { device_->count_digits(out(m, logits), queries, bins); });
+  }
+  void drop_logits(const StoredLogits& logits, std::span<const LogitKey> cuts) override {
+    mirrored([&](Mirror& m) { device_->drop_logits(out(m, logits), cuts); });
+  }
+
  private:
+  static StoredLogits out(Mirror& mirror, StoredLogits logits) {
+    logits.rows = mirror.out(logits.rows);
+    return logits;
+  }
+
   // Views that share memory must not be copied back over each other: they do not, in an operation.
   template <typename Run>
   void mirrored(const Run& run) {

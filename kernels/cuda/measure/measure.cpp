@@ -68,7 +68,7 @@ void measure(Context& context,
     const MatrixView logits{workspace.data() + layout.logits, DType::kFloat32, count, shape.rows,
                             shape.rows};
     gemm(context, rows_of(hidden, first, count), lm_head, logits);
-    measure_rows(context, {logits, shape.row_leaves, vocabulary, staged + first}, parts,
+    measure_rows(context, {logits, shape.row_leaves, vocabulary, staged + first, false}, parts,
                  results + first);
   }
   copy_async(results, partials.data(), static_cast<std::int64_t>(partials.size_bytes()),

@@ -13,6 +13,7 @@ struct LogitRows {
   std::int32_t row_leaves = 1;
   VocabularyShard vocabulary;
   const Measure* measures = nullptr;  ///< [rows]
+  bool are_penalised = false;         ///< The logits are: penalties are not subtracted again.
 };
 
 /// Parts that a row of logits is cut into: fixed by its leaves, so that a row's bits do not depend
