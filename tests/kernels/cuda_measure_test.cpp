@@ -140,7 +140,7 @@ TEST(CudaMeasureTest, PassesOverLogitsAreThoseOfTheHost) {
   auto measures = wide_measures(MeasureKind::kSampled, 0.8F);
   for (std::size_t i = 0; i < measures.size(); ++i) {
     measures[i].num_alternatives = i == 1 ? 0 : 5;
-    measures[i].penalised_id = 70;  // the logits are penalised already
+    measures[i].penalised_id = 9001 + 64;  // the logits are penalised already
     measures[i].penalty = 100.0F;
   }
   const auto backend = backend_cases().front().create();
