@@ -152,6 +152,9 @@ TEST(CudaMeasureTest, PassesOverLogitsAreThoseOfTheHost) {
   for (std::size_t i = 0; i < kRows; ++i) {
     EXPECT_EQ(got[i].partial.token, want[i].partial.token) << "row " << i;
     EXPECT_EQ(got[i].partial.max_logit, want[i].partial.max_logit) << "row " << i;
+    EXPECT_NEAR(got[i].partial.plain_sum, want[i].partial.plain_sum,
+                1e-6 * want[i].partial.plain_sum)
+        << "row " << i;
     EXPECT_EQ(got[i].top, want[i].top) << "row " << i;
     queries[i] = {i == 0 ? LogitKey{0xBF} : 0, want[i].partial.max_logit, 0.8F, i == 0 ? 48 : 56,
                   i != 3};
