@@ -5,7 +5,6 @@
 #include <span>
 
 #include "common/decoding/measurement.h"
-#include "common/tensor/matrix_view.h"
 #include "kernels/ops.h"
 
 namespace tessera::kernels {
@@ -42,19 +41,17 @@ std::int64_t filtered_measure_workspace_bytes(std::int64_t num_rows, std::int32_
 ///
 /// Rounds are skipped while no row needs them: top_p takes up to eight, top_k four.
 ///
-/// @param logits      fp32 [measures, vocab_shard]; consumed: dropped ids become -inf
-/// @param row_leaves  leaves of the vocabulary in this shard (8 / num_shards)
-/// @param first_id    id of column 0
+/// The passes over the logits are the back end's: the logits stay in its memory.
+///
+/// @param logits      consumed: dropped ids become -inf
+/// @param workspace   host memory, filtered_measure_workspace_bytes()
 /// @param results     [measures] out, equal on every rank. The `alternatives` of a result keep
 ///                    their capacity: reserve kMaxAlternatives once and a step allocates nothing.
-void filtered_measure(MatrixView logits,
-                      std::int32_t row_leaves,
-                      TokenId first_id,
+void filtered_measure(Backend& backend,
+                      const StoredLogits& logits,
                       std::span<const Measure> measures,
                       ShardGroup& group,
                       std::span<std::byte> workspace,
                       std::span<Measurement> results);
-
-inline constexpr std::int32_t kMaxAlternatives = 8;
 
 }  // namespace tessera::kernels

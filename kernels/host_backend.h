@@ -7,7 +7,7 @@
 
 namespace tessera::kernels {
 
-/// Memory of back ends that compute in the host's.
+/// Memory of back ends that compute in the host's, and what is the same for all of them.
 class HostBackend : public Backend {
  public:
   Buffer allocate(std::int64_t num_bytes) override { return Buffer(num_bytes); }
@@ -22,6 +22,20 @@ class HostBackend : public Backend {
   std::int64_t memory_for_pages() const override {
     constexpr double kShare = 0.6;  // the machine has other things to do
     return static_cast<std::int64_t>(kShare * static_cast<double>(available_memory_bytes()));
+  }
+
+  void logit_statistics(const StoredLogits& logits,
+                        std::span<const Measure> measures,
+                        std::span<LogitStatistics> statistics) override {
+    logit_statistics_on_host(logits, measures, statistics);
+  }
+  void count_digits(const StoredLogits& logits,
+                    std::span<const DigitQuery> queries,
+                    std::span<DigitBin> bins) override {
+    count_digits_on_host(logits, queries, bins);
+  }
+  void drop_logits(const StoredLogits& logits, std::span<const LogitKey> cuts) override {
+    drop_logits_on_host(logits, cuts);
   }
 
  private:

@@ -11,6 +11,7 @@
 #include "common/decoding/span.h"
 #include "common/tensor/matrix_view.h"
 #include "kernels/buffer.h"
+#include "kernels/logit_passes.h"
 #include "kernels/measure_partial.h"
 #include "kernels/moe.h"
 #include "kernels/packed_matrix.h"
@@ -112,7 +113,8 @@ struct SoftEmbeddingArgs {
 ///
 /// Memory: matrices, pages, workspaces, weight vectors (spans of float) and what moe_route()
 /// chooses lie in memory from allocate(). The rest are host arrays, free to change on return: ids,
-/// positions, slots, rows, spans with their page tables, recipes, measures; rows to pack; partials.
+/// positions, slots, rows, spans with their page tables, recipes, measures; rows to pack; partials;
+/// what the passes over stored logits take and give beside the logits.
 ///
 /// Rows are independent: the bits of a row depend on its own inputs alone, never on the other rows,
 /// their number, the number of threads, page size or page ids.
@@ -306,6 +308,22 @@ class Backend {
   /// the vocabulary in ascending order, combined in tree order; ranks' partials are added in the
   /// order of for_each_branch.
   virtual void soft_embedding(const SoftEmbeddingArgs& args) = 0;
+
+  // --- passes over stored logits, which filtered_measure.h is made of ---
+
+  /// @param statistics  [measures] out
+  virtual void logit_statistics(const StoredLogits& logits,
+                                std::span<const Measure> measures,
+                                std::span<LogitStatistics> statistics) = 0;
+
+  /// @param queries  [rows]   @param bins  [rows, kNumDigits] out
+  virtual void count_digits(const StoredLogits& logits,
+                            std::span<const DigitQuery> queries,
+                            std::span<DigitBin> bins) = 0;
+
+  /// Logits with keys below the cut of their row become -inf.
+  /// @param cuts  [rows]; 0: nothing is dropped
+  virtual void drop_logits(const StoredLogits& logits, std::span<const LogitKey> cuts) = 0;
 };
 
 }  // namespace tessera::kernels

@@ -28,6 +28,8 @@ int run(int argc, char** argv) {
   tessera::benchmarks::gemm_cases(reporter);
   tessera::benchmarks::row_cases(reporter);
   tessera::benchmarks::attention_cases(reporter);
+  tessera::benchmarks::measure_cases(reporter);
+  tessera::benchmarks::moe_cases(reporter);
   return 0;
 }
 

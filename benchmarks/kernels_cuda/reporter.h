@@ -43,6 +43,8 @@ kernels::Buffer random_fp32(kernels::Backend& backend, std::int64_t count, float
 
 void attention_cases(Reporter& reporter);
 void gemm_cases(Reporter& reporter);
+void measure_cases(Reporter& reporter);
+void moe_cases(Reporter& reporter);
 void row_cases(Reporter& reporter);
 
 }  // namespace tessera::benchmarks

@@ -10,7 +10,9 @@
 #include "kernels/cuda/base/cuda_matrix.h"
 #include "kernels/cuda/embedding/embedding.h"
 #include "kernels/cuda/gemm/gemm.h"
+#include "kernels/cuda/measure/filter_rows.h"
 #include "kernels/cuda/measure/measure.h"
+#include "kernels/cuda/measure/soft_embedding.h"
 #include "kernels/cuda/moe/moe.h"
 #include "kernels/cuda/qkv/qkv_rows.h"
 #include "kernels/cuda/rows/row_ops.h"
@@ -113,6 +115,15 @@ class CudaBackend final : public Backend {
     cuda::add_rms_norm(context_, residual, delta, weight, eps, out);
   }
 
+  void rms_norm_once(ConstMatrixView x,
+                     std::span<const float> weight,
+                     float eps,
+                     MatrixView out) override {
+    cuda::rms_norm_once(context_, x, weight, eps, out);
+  }
+
+  void scale(MatrixView x, float factor) override { cuda::scale(context_, x, factor); }
+
   void act_mul(Activation activation, ConstMatrixView gate_up, MatrixView out) override {
     cuda::act_mul(context_, activation, gate_up, out);
   }
@@ -166,6 +177,40 @@ class CudaBackend final : public Backend {
               std::span<const Measure> measures,
               MatrixView logits) override {
     cuda::logits(context_, hidden, cuda_matrix(lm_head), vocabulary, measures, logits);
+  }
+
+  void logit_statistics(const StoredLogits& logits,
+                        std::span<const Measure> measures,
+                        std::span<LogitStatistics> statistics) override {
+    cuda::logit_statistics(context_, logits, measures, statistics);
+  }
+  void count_digits(const StoredLogits& logits,
+                    std::span<const DigitQuery> queries,
+                    std::span<DigitBin> bins) override {
+    cuda::count_digits(context_, logits, queries, bins);
+  }
+  void drop_logits(const StoredLogits& logits, std::span<const LogitKey> cuts) override {
+    cuda::drop_logits(context_, logits, cuts);
+  }
+
+  void measure_logits(ConstMatrixView logits,
+                      const PackedMatrix& lm_head,
+                      TokenId first_id,
+                      std::span<const Measure> measures,
+                      std::span<std::byte> workspace,
+                      std::span<MeasurePartial> partials) override {
+    cuda::measure_logits(context_, logits, cuda_matrix(lm_head), first_id, measures, workspace,
+                         partials);
+  }
+
+  std::int64_t soft_embedding_workspace_bytes(const PackedMatrix& table,
+                                              std::int64_t num_rows) const override {
+    return cuda::soft_embedding_workspace_bytes(cuda_matrix(table), num_rows);
+  }
+
+  void soft_embedding(const SoftEmbeddingArgs& args) override {
+    TESSERA_REQUIRE(args.table != nullptr, "soft_embedding: no table");
+    cuda::soft_embedding(context_, args, cuda_matrix(*args.table));
   }
 
  private:

@@ -50,7 +50,8 @@ std::vector<MeasurePartial> measured(ConstMatrixView logits, const std::vector<M
   std::vector<MeasurePartial> parts(
       static_cast<std::size_t>(logits.rows * num_measure_parts(logits.cols, 2)));
   std::vector<MeasurePartial> partials(measures.size());
-  measure_rows(context, {logits, 2, {0, static_cast<std::int32_t>(kCols), -1}, measures.data()},
+  measure_rows(context,
+               {logits, 2, {0, static_cast<std::int32_t>(kCols), -1}, measures.data(), false},
                parts.data(), partials.data());
   return partials;
 }
@@ -131,13 +132,58 @@ TEST(CudaMeasureTest, GroupsOfRowsDoNotChangeABit) {
   }
 }
 
+TEST(CudaMeasureTest, PassesOverLogitsAreThoseOfTheHost) {
+  Matrix logits = wide_logits();
+  Matrix other = logits;
+  const StoredLogits on_device{logits.view(), 2, /*first_id=*/64};
+  const StoredLogits on_host{other.view(), 2, /*first_id=*/64};
+  auto measures = wide_measures(MeasureKind::kSampled, 0.8F);
+  for (std::size_t i = 0; i < measures.size(); ++i) {
+    measures[i].num_alternatives = i == 1 ? 0 : 5;
+    measures[i].penalised_id = 9001 + 64;  // the logits are penalised already
+    measures[i].penalty = 100.0F;
+  }
+  const auto backend = backend_cases().front().create();
+  std::vector<LogitStatistics> got(kRows);
+  std::vector<LogitStatistics> want(kRows);
+  backend->logit_statistics(on_device, measures, got);
+  logit_statistics_on_host(on_host, measures, want);
+  std::vector<DigitQuery> queries(kRows);
+  for (std::size_t i = 0; i < kRows; ++i) {
+    EXPECT_EQ(got[i].partial.token, want[i].partial.token) << "row " << i;
+    EXPECT_EQ(got[i].partial.max_logit, want[i].partial.max_logit) << "row " << i;
+    EXPECT_NEAR(got[i].partial.plain_sum, want[i].partial.plain_sum,
+                1e-6 * want[i].partial.plain_sum)
+        << "row " << i;
+    EXPECT_EQ(got[i].top, want[i].top) << "row " << i;
+    queries[i] = {i == 0 ? LogitKey{0xBF} : 0, want[i].partial.max_logit, 0.8F, i == 0 ? 48 : 56,
+                  i != 3};
+  }
+  std::vector<DigitBin> bins(kRows * kNumDigits, DigitBin{1, 1});
+  std::vector<DigitBin> host_bins = bins;
+  backend->count_digits(on_device, queries, bins);
+  count_digits_on_host(on_host, queries, host_bins);
+  for (std::size_t i = 0; i < bins.size(); ++i) {
+    ASSERT_EQ(bins[i].count, host_bins[i].count) << "bin " << i;
+    ASSERT_EQ(bins[i].mass, host_bins[i].mass) << "bin " << i;
+  }
+  const std::vector<LogitKey> cuts = {key_of(1.0F, 0),  key_of(0.5F, 9000), 0, 0,
+                                      key_of(-0.5F, 0), key_of(1e20F, 9064)};
+  backend->drop_logits(on_device, cuts);
+  drop_logits_on_host(on_host, cuts);
+  EXPECT_EQ(
+      std::memcmp(logits.values.data(), other.values.data(), logits.values.size() * sizeof(float)),
+      0);
+}
+
 TEST(CudaMeasureTest, LeavesThatCutAVectorAreRefused) {
   const Matrix logits(1, 12);
   const Measure measure;
   Context context(/*deterministic=*/true);
   MeasurePartial partial;
-  EXPECT_ERROR(measure_rows(context, {logits.view(), 2, {0, 12, -1}, &measure}, &partial, &partial),
-               kInvalidArgument);
+  EXPECT_ERROR(
+      measure_rows(context, {logits.view(), 2, {0, 12, -1}, &measure, false}, &partial, &partial),
+      kInvalidArgument);
 }
 
 }  // namespace

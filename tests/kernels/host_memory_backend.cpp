@@ -123,6 +123,20 @@ class HostMemoryBackend final : public HostBackend {
       device_->add_rms_norm(m.out(residual), m.in(delta), m.in(weight), eps, m.out(out));
     });
   }
+  void rms_norm_once(ConstMatrixView x,
+                     std::span<const float> weight,
+                     float eps,
+                     MatrixView out) override {
+    mirrored([&](Mirror& m) {
+      // May be one matrix.
+      const MatrixView to = m.out(out);
+      const ConstMatrixView from = x.data == out.data ? ConstMatrixView(to) : m.in(x);
+      device_->rms_norm_once(from, m.in(weight), eps, to);
+    });
+  }
+  void scale(MatrixView x, float factor) override {
+    mirrored([&](Mirror& m) { device_->scale(m.out(x), factor); });
+  }
   void act_mul(Activation activation, ConstMatrixView gate_up, MatrixView out) override {
     mirrored([&](Mirror& m) { device_->act_mul(activation, m.in(gate_up), m.out(out)); });
   }
@@ -217,7 +231,51 @@ class HostMemoryBackend final : public HostBackend {
     });
   }
 
+  void logit_statistics(const StoredLogits& logits,
+                        std::span<const Measure> measures,
+                        std::span<LogitStatistics> statistics) override {
+    mirrored([&](Mirror& m) { device_->logit_statistics(out(m, logits), measures, statistics); });
+  }
+  void count_digits(const StoredLogits& logits,
+                    std::span<const DigitQuery> queries,
+                    std::span<DigitBin> bins) override {
+    mirrored([&](Mirror& m) { device_->count_digits(out(m, logits), queries, bins); });
+  }
+  void drop_logits(const StoredLogits& logits, std::span<const LogitKey> cuts) override {
+    mirrored([&](Mirror& m) { device_->drop_logits(out(m, logits), cuts); });
+  }
+
+  void measure_logits(ConstMatrixView logits,
+                      const PackedMatrix& lm_head,
+                      TokenId first_id,
+                      std::span<const Measure> measures,
+                      std::span<std::byte> workspace,
+                      std::span<MeasurePartial> partials) override {
+    mirrored([&](Mirror& m) {
+      device_->measure_logits(m.in(logits), lm_head, first_id, measures, m.out(workspace),
+                              partials);
+    });
+  }
+  std::int64_t soft_embedding_workspace_bytes(const PackedMatrix& table,
+                                              std::int64_t num_rows) const override {
+    return device_->soft_embedding_workspace_bytes(table, num_rows);
+  }
+  void soft_embedding(const SoftEmbeddingArgs& host) override {
+    mirrored([&](Mirror& m) {
+      SoftEmbeddingArgs args = host;
+      args.logits = m.in(host.logits);
+      args.workspace = m.out(host.workspace);
+      args.out = m.out(host.out);
+      device_->soft_embedding(args);
+    });
+  }
+
  private:
+  static StoredLogits out(Mirror& mirror, StoredLogits logits) {
+    logits.rows = mirror.out(logits.rows);
+    return logits;
+  }
+
   // Views that share memory must not be copied back over each other: they do not, in an operation.
   template <typename Run>
   void mirrored(const Run& run) {

@@ -211,9 +211,11 @@ TEST_P(MeasureTest, FilteredRowsAreTheSameBitsOnEveryNumberOfRanks) {
         const auto rank = static_cast<std::size_t>(r);
         ThreadGroup::Member member(group, rank);
         const Buffer workspace(filtered_measure_workspace_bytes(40, ranks));
+        const auto own = GetParam().create();
         filtered_measure(
-            logits[rank].view(), kNumLeaves / ranks, vocabulary(r, ranks).first_id, measures,
-            member, {workspace.as<std::byte>(), static_cast<std::size_t>(workspace.num_bytes())},
+            *own, {logits[rank].view(), kNumLeaves / ranks, vocabulary(r, ranks).first_id},
+            measures, member,
+            {workspace.as<std::byte>(), static_cast<std::size_t>(workspace.num_bytes())},
             results[rank]);
       });
     }

@@ -204,8 +204,8 @@ void RowMeasurer::measure_filtered(const MatrixView& residual,
   backend_.logits(final_rows(residual, std::span(measured.rows).subspan(first, count)),
                   *weights_.lm_head, vocabulary_, measures, logits);
   RankGroup ranks(communicator_);
-  kernels::filtered_measure(logits, kNumLeaves / shard_.tp, vocabulary_.first_id, measures, ranks,
-                            filtered_workspace_.values<std::byte>(),
+  kernels::filtered_measure(backend_, {logits, kNumLeaves / shard_.tp, vocabulary_.first_id},
+                            measures, ranks, filtered_workspace_.values<std::byte>(),
                             std::span(filtered_results_).first(count));
   for (std::size_t i = 0; i < count; ++i) {
     results[measured.results[first + i]] = filtered_results_[i];

@@ -10,7 +10,7 @@ namespace {
 
 // Queries of one span that share a CTA, and the keys that one of them or more may see.
 struct QueryTile {
-  std::int32_t span = 0;
+  const AttentionSpan* span = nullptr;
   std::int32_t first_query = 0;
   std::int32_t num_queries = 0;
   PositionRange keys;
@@ -28,12 +28,11 @@ PositionRange keys_of(const AttentionSpan& span, Position first, Position last, 
 std::vector<QueryTile> query_tiles(const AttentionArgs& args, std::int32_t tile_queries) {
   const std::int32_t group = args.num_q_heads / args.pages.num_kv_heads;
   std::vector<QueryTile> tiles;
-  for (std::size_t i = 0; i < args.spans.size(); ++i) {
-    const AttentionSpan& span = args.spans[i];
+  for (const AttentionSpan& span : args.spans) {
     const std::int32_t num_queries = span.num_rows * group;
     for (std::int32_t query = 0; query < num_queries; query += tile_queries) {
       const std::int32_t count = std::min(tile_queries, num_queries - query);
-      tiles.push_back({static_cast<std::int32_t>(i), query, count,
+      tiles.push_back({&span, query, count,
                        keys_of(span, span.first + query / group,
                                span.first + (query + count - 1) / group, args.window)});
     }
@@ -84,7 +83,11 @@ std::int32_t choose_part_keys(const std::vector<QueryTile>& tiles,
 }
 
 // Cuts tiles of one span, whose parts over the same keys stay together: they share K and V in L2.
-void cut_tiles(std::span<const QueryTile> tiles, std::int32_t part_keys, AttentionPlan& plan) {
+void cut_tiles(std::span<const QueryTile> tiles,
+               const PlanSpan& span,
+               std::int32_t group,
+               std::int32_t part_keys,
+               AttentionPlan& plan) {
   std::vector<std::int32_t> first_partials;
   std::int32_t first_part = std::numeric_limits<std::int32_t>::max();
   std::int32_t end_part = 0;
@@ -99,7 +102,7 @@ void cut_tiles(std::span<const QueryTile> tiles, std::int32_t part_keys, Attenti
     first_partials.push_back(num_parts > 1 ? plan.num_partials : -1);
     if (num_parts == 1) continue;
     plan.merges.push_back(
-        {tile.span, tile.first_query, tile.num_queries, plan.num_partials, num_parts});
+        {span.first_row, tile.first_query, tile.num_queries, plan.num_partials, num_parts});
     plan.num_partials += num_parts * tile.num_queries;
   }
   for (std::int32_t part = first_part; part < end_part; ++part) {
@@ -113,32 +116,39 @@ void cut_tiles(std::span<const QueryTile> tiles, std::int32_t part_keys, Attenti
       const std::int32_t base = first_partials[i];
       const std::int32_t partial =
           base < 0 ? -1 : base + (part - begin_of(tile)) * tile.num_queries;
-      plan.items.push_back({tile.span, tile.first_query, tile.num_queries, begin, end, partial});
+      const std::int32_t last_query = tile.first_query + tile.num_queries - 1;
+      const auto end_of_row = [&](std::int32_t query) {
+        return plan.fresh_ends[static_cast<std::size_t>(span.first_fresh_end + query / group)];
+      };
+      plan.items.push_back({span, tile.first_query, tile.num_queries, end_of_row(tile.first_query),
+                            end_of_row(last_query), begin, end, partial});
     }
   }
 }
 
-void add_spans(const AttentionArgs& args, AttentionPlan& plan) {
-  for (const AttentionSpan& span : args.spans) {
-    plan.spans.push_back({span.first_row, span.first, span.cache_len, span.cache_hole,
+// Adds what a span has in arrays.
+PlanSpan add_span(const AttentionSpan& span, std::int32_t page_size, AttentionPlan& plan) {
+  const PlanSpan added = {span.first_row,
+                          span.first,
+                          span.cache_len,
+                          span.cache_hole,
                           static_cast<std::int32_t>(plan.page_table.size()),
-                          static_cast<std::int32_t>(plan.fresh_ends.size())});
-    const std::int32_t page_size = args.pages.page_size;
-    const auto num_pages =
-        static_cast<std::size_t>((std::int64_t{span.cache_len} + page_size - 1) / page_size);
-    const auto pages = span.page_table.first(num_pages);
-    plan.page_table.insert(plan.page_table.end(), pages.begin(), pages.end());
-    for (Position i = span.first; i < span.first + span.num_rows; ++i) {
-      plan.fresh_ends.push_back(fresh_end(span, i));
-    }
+                          static_cast<std::int32_t>(plan.fresh_ends.size()),
+                          span.mask == MaskKind::kFull};
+  const auto num_pages =
+      static_cast<std::size_t>((std::int64_t{span.cache_len} + page_size - 1) / page_size);
+  const auto pages = span.page_table.first(num_pages);
+  plan.page_table.insert(plan.page_table.end(), pages.begin(), pages.end());
+  for (Position i = span.first; i < span.first + span.num_rows; ++i) {
+    plan.fresh_ends.push_back(fresh_end(span, i));
   }
+  return added;
 }
 
 }  // namespace
 
 AttentionPlan plan_attention(const AttentionArgs& args, const PlanShape& shape) {
   AttentionPlan plan;
-  add_spans(args, plan);
   const std::vector<QueryTile> tiles = query_tiles(args, shape.tile_queries);
   const std::int32_t part_keys = shape.part_keys > 0
                                      ? shape.part_keys
@@ -146,7 +156,8 @@ AttentionPlan plan_attention(const AttentionArgs& args, const PlanShape& shape) 
   for (auto tile = tiles.begin(); tile != tiles.end();) {
     const auto end = std::find_if(tile, tiles.end(),
                                   [&](const QueryTile& other) { return other.span != tile->span; });
-    cut_tiles({tile, end}, part_keys, plan);
+    cut_tiles({tile, end}, add_span(*tile->span, args.pages.page_size, plan),
+              args.num_q_heads / args.pages.num_kv_heads, part_keys, plan);
     tile = end;
   }
   std::stable_sort(plan.items.begin(), plan.items.end(), [](const PlanItem& a, const PlanItem& b) {

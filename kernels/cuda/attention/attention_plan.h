@@ -11,7 +11,7 @@ namespace tessera::kernels::cuda {
 // "queries": query i of a span is row i / group with head i % group. A plan does not depend on q,
 // k, v, out or the pages' contents: layers with equal windows, heads and page tables share one.
 
-/// Rows of one sequence.
+/// Rows of one sequence, of those of AttentionSpan that kernels read.
 struct PlanSpan {
   std::int64_t first_row = 0;  ///< Of q, k, v and out.
   Position first = 0;
@@ -19,13 +19,17 @@ struct PlanSpan {
   PositionRange hole;
   std::int32_t first_page = 0;       ///< Of AttentionPlan::page_table.
   std::int32_t first_fresh_end = 0;  ///< Of AttentionPlan::fresh_ends.
+  bool looks_from_first = false;     ///< Windows of all rows begin with that of the first.
 };
 
-/// Work of one CTA for each KV head: some queries of a span over some keys.
+/// Work of one CTA for each KV head: some queries of a span over some keys. All that a kernel must
+/// know before it asks for the first keys.
 struct PlanItem {
-  std::int32_t span = 0;
+  PlanSpan span;
   std::int32_t first_query = 0;
   std::int32_t num_queries = 0;  ///< Up to PlanShape::tile_queries.
+  Position end_of_first = 0;     ///< Of the new rows that the row of the first query sees.
+  Position end_of_last = 0;      ///< And that of the last.
   Position key_begin = 0;
   Position key_end = 0;             ///< key_begin: the queries see nothing.
   std::int32_t first_partial = -1;  ///< Where the sums of the first query go; -1: they are final.
@@ -34,7 +38,7 @@ struct PlanItem {
 /// Queries whose sums were made in parts: part i of query j lies at
 /// first_partial + i * num_queries + j.
 struct MergeItem {
-  std::int32_t span = 0;
+  std::int64_t first_row = 0;  ///< Of the span.
   std::int32_t first_query = 0;
   std::int32_t num_queries = 0;
   std::int32_t first_partial = 0;
@@ -42,7 +46,6 @@ struct MergeItem {
 };
 
 struct AttentionPlan {
-  std::vector<PlanSpan> spans;
   std::vector<PlanItem> items;    ///< Longest first.
   std::vector<MergeItem> merges;  ///< Of the queries in parts.
   std::vector<PageId> page_table;

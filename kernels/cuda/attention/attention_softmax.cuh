@@ -92,7 +92,7 @@ class RunningSoftmax {
 };
 
 template <typename Shape>
-__device__ void hide_unseen(const PlanSpan& span,
+__device__ void hide_unseen(const KeyWindow& window,
                             const QueryView (&views)[2],
                             Position first,
                             float (&scores)[Shape::kKeys / 8][4]) {
@@ -101,14 +101,14 @@ __device__ void hide_unseen(const PlanSpan& span,
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const Position p = first + i * 8 + lane_index() % 4 * 2 + j % 2;
-      if (!views[j / 2].sees(span, p)) scores[i][j] = -INFINITY;
+      const QueryView& view = views[j / 2];
+      if (!window.sees(view.oldest, view.fresh_end, p)) scores[i][j] = -INFINITY;
     }
   }
 }
 
 template <typename Shape>
 __device__ void store_result(const AttentionKernelArgs& args,
-                             const PlanSpan& span,
                              const PlanItem& item,
                              int kv_head,
                              int first_query,
@@ -121,7 +121,8 @@ __device__ void store_result(const AttentionKernelArgs& args,
     const float total = softmax.total(half);
     const int lane_col = first_col + lane_index() % 4 * 2;
     if (item.first_partial < 0) {
-      const QueryPlace place = query_place(args, span, item.first_query + query, kv_head);
+      const QueryPlace place =
+          query_place(args, item.span.first_row, item.first_query + query, kv_head);
       Bf16* out = args.out.row(place.row) + place.col;
       const float factor = total > 0.0F ? 1.0F / total : 0.0F;
 #pragma unroll

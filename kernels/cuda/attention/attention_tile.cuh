@@ -21,7 +21,6 @@ struct AttentionKernelArgs {
   RowsView<Bf16> out;
   const Bf16* k_pages;
   const Bf16* v_pages;
-  const PlanSpan* spans;
   const PlanItem* items;
   const MergeItem* merges;
   const PageId* page_table;
@@ -66,49 +65,60 @@ __device__ inline void load_piece(SharedSpan<Bf16> to, const Bf16* from, int cou
   for (int i = 0; i < 8; ++i) to[i] = i < count ? from[i] : Bf16{0};
 }
 
-/// The keys that one of the queries of an item sees, or all of them.
+/// The keys that one of the queries of an item sees, or all of them. Rows see runs of keys that
+/// move on with the row: the first and the last tell the rest.
 class KeyWindow {
  public:
-  __device__ KeyWindow(const AttentionKernelArgs& args, const PlanSpan& span, const PlanItem& item)
-      : span_(span) {
-    const int first = item.first_query / args.group;
-    const int last = (item.first_query + item.num_queries - 1) / args.group;
-    const Position* ends = args.fresh_ends + span.first_fresh_end;
-    oldest_ = oldest_of(args, span.first + first);
-    oldest_of_last_ = oldest_of(args, span.first + last);
-    end_ = ends[last];
-    end_of_first_ = ends[first];
-    // Rows see runs of keys that move on with the row: the first and the last tell the rest.
-  }
+  __device__ KeyWindow(const AttentionKernelArgs& args, const PlanItem& item)
+      : first_(item.span.first),
+        cache_len_(item.span.cache_len),
+        hole_(item.span.hole),
+        oldest_(oldest_of(args, item.span, item.first_query / args.group)),
+        oldest_of_last_(
+            oldest_of(args, item.span, (item.first_query + item.num_queries - 1) / args.group)),
+        end_(item.end_of_last),
+        end_of_first_(item.end_of_first) {}
 
-  __device__ static Position oldest_of(const AttentionKernelArgs& args, Position row) {
-    return args.window > 0 ? max(0, row - args.window + 1) : 0;
+  /// @param row  Of the span.
+  __device__ static Position oldest_of(const AttentionKernelArgs& args,
+                                       const PlanSpan& span,
+                                       int row) {
+    const Position from = span.looks_from_first ? span.first : span.first + row;
+    return args.window > 0 ? max(0, from - args.window + 1) : 0;
   }
 
   __device__ bool is_cached(Position p) const {
-    return p >= oldest_ && p < span_.cache_len && !(p >= span_.hole.begin && p < span_.hole.end);
+    return p >= oldest_ && p < cache_len_ && !(p >= hole_.begin && p < hole_.end);
   }
-  __device__ bool is_new(Position p) const { return p >= max(oldest_, span_.first) && p < end_; }
+  __device__ bool is_new(Position p) const { return p >= max(oldest_, first_) && p < end_; }
 
   /// Whether a query may see a key of [begin, end).
   __device__ bool any_of(Position begin, Position end) const {
-    if (max(begin, max(oldest_, span_.first)) < min(end, end_)) return true;
+    if (max(begin, max(oldest_, first_)) < min(end, end_)) return true;
     const Position from = max(begin, oldest_);
-    const Position to = min(end, span_.cache_len);
+    const Position to = min(end, cache_len_);
     if (from >= to) return false;
-    return from < span_.hole.begin || to > span_.hole.end || span_.hole.begin >= span_.hole.end;
+    return from < hole_.begin || to > hole_.end || hole_.begin >= hole_.end;
   }
 
   /// Whether every query sees every key of [begin, end).
   __device__ bool all_of(Position begin, Position end) const {
     if (begin < oldest_of_last_) return false;
-    if (begin >= span_.first) return end <= end_of_first_;
-    if (max(begin, span_.hole.begin) < min(end, span_.hole.end)) return false;
-    return end <= span_.cache_len || (span_.cache_len == span_.first && end <= end_of_first_);
+    if (begin >= first_) return end <= end_of_first_;
+    if (max(begin, hole_.begin) < min(end, hole_.end)) return false;
+    return end <= cache_len_ || (cache_len_ == first_ && end <= end_of_first_);
+  }
+
+  /// Whether the row at a position that sees new rows up to `fresh_end` sees a key.
+  __device__ bool sees(Position oldest, Position fresh_end, Position p) const {
+    const bool cached = p < cache_len_ && !(p >= hole_.begin && p < hole_.end);
+    return p >= oldest && (cached || (p >= first_ && p < fresh_end));
   }
 
  private:
-  const PlanSpan& span_;
+  Position first_;
+  Position cache_len_;
+  PositionRange hole_;
   Position oldest_;
   Position oldest_of_last_;
   Position end_;
@@ -119,20 +129,14 @@ class KeyWindow {
 struct QueryView {
   Position oldest;
   Position fresh_end;
-
-  __device__ bool sees(const PlanSpan& span, Position p) const {
-    const bool cached = p < span.cache_len && !(p >= span.hole.begin && p < span.hole.end);
-    return p >= oldest && (cached || (p >= span.first && p < fresh_end));
-  }
 };
 
 __device__ inline QueryView query_view(const AttentionKernelArgs& args,
-                                       const PlanSpan& span,
                                        const PlanItem& item,
                                        int query) {
   const int row = (item.first_query + min(query, item.num_queries - 1)) / args.group;
-  return {KeyWindow::oldest_of(args, span.first + row),
-          args.fresh_ends[span.first_fresh_end + row]};
+  return {KeyWindow::oldest_of(args, item.span, row),
+          args.fresh_ends[item.span.first_fresh_end + row]};
 }
 
 /// Where query i of a span lies in q and out: row, and first column.
@@ -142,17 +146,16 @@ struct QueryPlace {
 };
 
 __device__ inline QueryPlace query_place(const AttentionKernelArgs& args,
-                                         const PlanSpan& span,
+                                         std::int64_t first_row,
                                          int query,
                                          int kv_head) {
-  return {span.first_row + query / args.group,
+  return {first_row + query / args.group,
           (kv_head * args.group + query % args.group) * args.head_dim};
 }
 
 /// Queries of an item into panels of kRows rows; rows and columns behind the end become zeros.
 template <int kRows, int kDim, int kThreads>
 __device__ void load_queries(const AttentionKernelArgs& args,
-                             const PlanSpan& span,
                              const PlanItem& item,
                              int kv_head,
                              SharedSpan<Bf16> panels) {
@@ -162,10 +165,40 @@ __device__ void load_queries(const AttentionKernelArgs& args,
     const int col = i % kPieces * 8;
     const bool present = query < item.num_queries;
     const QueryPlace place =
-        query_place(args, span, item.first_query + (present ? query : 0), kv_head);
+        query_place(args, item.span.first_row, item.first_query + (present ? query : 0), kv_head);
     load_piece(panels + panel_offset(kRows, query, col), args.q.row(place.row) + place.col + col,
                present ? args.head_dim - col : 0, args.q_aligned);
   }
+}
+
+/// Where a key and its value come from, from a column on.
+struct KeySource {
+  const Bf16* k;
+  const Bf16* v;
+  int count;  // columns; 0: no query sees the key
+  bool aligned;
+};
+
+__device__ inline KeySource key_source(const AttentionKernelArgs& args,
+                                       const PlanSpan& span,
+                                       const KeyWindow& window,
+                                       PageId page,
+                                       int kv_head,
+                                       Position p,
+                                       int col) {
+  const int count = args.head_dim - col;
+  if (window.is_cached(p)) {
+    const int in_page = args.page_shift >= 0 ? p & (args.page_size - 1) : p % args.page_size;
+    const std::int64_t slot = std::int64_t{page} * args.page_size + in_page;
+    const std::int64_t offset = (slot * args.num_kv_heads + kv_head) * args.head_dim + col;
+    return {args.k_pages + offset, args.v_pages + offset, count, args.pages_aligned};
+  }
+  if (window.is_new(p)) {
+    const std::int64_t row = span.first_row + (p - span.first);
+    const int offset = kv_head * args.head_dim + col;
+    return {args.k.row(row) + offset, args.v.row(row) + offset, count, args.new_aligned};
+  }
+  return {args.q.data, args.q.data, 0, true};
 }
 
 /// Keys [first, first + kKeys) and their values, from pages or new rows, into panels of kKeys rows.
@@ -180,37 +213,28 @@ __device__ void load_keys(const AttentionKernelArgs& args,
                           SharedSpan<Bf16> v_panels) {
   constexpr int kPieces = kDim / 8;
   constexpr int kStep = kThreads / kPieces;  // keys that the CTA loads at once
-  static_assert(kThreads % kPieces == 0 && (kKeys % kStep == 0 || kStep % kKeys == 0));
+  static_assert(kThreads % kPieces == 0 && kKeys % kStep == 0);
+  // Keys of a thread whose page ids are asked for before the first is used.
+  constexpr int kBatch = kKeys / kStep % 4 == 0 ? 4 : 1;
   const int col = static_cast<int>(threadIdx.x) % kPieces * 8;
-  [[maybe_unused]] constexpr int kUnroll =
-      kDim <= 128 ? 4 : 1;  // sums leave few registers for addresses
-#pragma unroll kUnroll
-  for (int key = static_cast<int>(threadIdx.x) / kPieces; key < kKeys; key += kStep) {
-    const Position p = first + key;
-    const Bf16* k = args.k_pages;
-    const Bf16* v = args.v_pages;
-    int count = args.head_dim - col;
-    bool aligned = args.pages_aligned;
-    if (window.is_cached(p)) {
-      const int page = args.page_shift >= 0 ? p >> args.page_shift : p / args.page_size;
-      const std::int64_t slot =
-          std::int64_t{args.page_table[span.first_page + page]} * args.page_size +
-          (p - page * args.page_size);
-      const std::int64_t offset = (slot * args.num_kv_heads + kv_head) * args.head_dim + col;
-      k += offset;
-      v += offset;
-    } else if (window.is_new(p)) {
-      const std::int64_t row = span.first_row + (p - span.first);
-      k = args.k.row(row) + kv_head * args.head_dim + col;
-      v = args.v.row(row) + kv_head * args.head_dim + col;
-      aligned = args.new_aligned;
-    } else {
-      count = 0;
-      k = v = args.q.data;
+  const int first_key = static_cast<int>(threadIdx.x) / kPieces;
+#pragma unroll
+  for (int pass = 0; pass < kKeys / kStep; pass += kBatch) {
+    PageId pages[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const Position p = first + first_key + (pass + i) * kStep;
+      const int index = args.page_shift >= 0 ? p >> args.page_shift : p / args.page_size;
+      pages[i] = window.is_cached(p) ? __ldg(args.page_table + span.first_page + index) : 0;
     }
-    const int offset = panel_offset(kKeys, key, col);
-    load_piece(k_panels + offset, k, count, aligned);
-    load_piece(v_panels + offset, v, count, aligned);
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int key = first_key + (pass + i) * kStep;
+      const KeySource from = key_source(args, span, window, pages[i], kv_head, first + key, col);
+      const int offset = panel_offset(kKeys, key, col);
+      load_piece(k_panels + offset, from.k, from.count, from.aligned);
+      load_piece(v_panels + offset, from.v, from.count, from.aligned);
+    }
   }
 }
 

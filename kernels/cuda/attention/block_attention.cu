@@ -7,6 +7,7 @@
 #include "kernels/cuda/attention/attention_softmax.cuh"
 #include "kernels/cuda/attention/attention_tile.cuh"
 #include "kernels/cuda/attention/attention_variant.h"
+#include "kernels/cuda/base/staged_arrays.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/matrix_unit.h"
 #include "kernels/cuda/device/view.h"
@@ -116,9 +117,8 @@ __global__ __launch_bounds__(Shape::kThreads) void attention_kernel(
   const auto queries = memory.take<Bf16>(Shape::kQueries * Shape::kDim);
   const auto stages = memory.take<Bf16>(Shape::kStages * Shape::kStageElements);
   const PlanItem& item = args.items[blockIdx.x];
-  const PlanSpan& span = args.spans[item.span];
   const int kv_head = static_cast<int>(blockIdx.y);
-  const KeyWindow window(args, span, item);
+  const KeyWindow window(args, item);
   const int end = (item.key_end + Shape::kKeys - 1) / Shape::kKeys;
   int loading = next_tile<Shape::kKeys>(window, item.key_begin / Shape::kKeys, end);
   int tile = loading;
@@ -126,7 +126,7 @@ __global__ __launch_bounds__(Shape::kThreads) void attention_kernel(
   const auto load_next = [&] {
     if (loading < end) {
       const SharedSpan<Bf16> stage = stages + load_stage * Shape::kStageElements;
-      load_keys<Shape::kKeys, Shape::kDim, Shape::kThreads>(args, span, window, kv_head,
+      load_keys<Shape::kKeys, Shape::kDim, Shape::kThreads>(args, item.span, window, kv_head,
                                                             loading * Shape::kKeys, stage,
                                                             stage + Shape::kKeys * Shape::kDim);
       loading = next_tile<Shape::kKeys>(window, loading + 1, end);
@@ -134,13 +134,13 @@ __global__ __launch_bounds__(Shape::kThreads) void attention_kernel(
     }
     async_commit();
   };
-  load_queries<Shape::kQueries, Shape::kDim, Shape::kThreads>(args, span, item, kv_head, queries);
+  load_queries<Shape::kQueries, Shape::kDim, Shape::kThreads>(args, item, kv_head, queries);
   for (int i = 0; i < Shape::kStages - 1; ++i) load_next();
 
   const int first_query = warp_index() % Shape::kRowWarps * 16;
   const int first_col = warp_index() / Shape::kRowWarps * Shape::kOutCols;
-  const QueryView views[2] = {query_view(args, span, item, first_query + lane_index() / 4),
-                              query_view(args, span, item, first_query + lane_index() / 4 + 8)};
+  const QueryView views[2] = {query_view(args, item, first_query + lane_index() / 4),
+                              query_view(args, item, first_query + lane_index() / 4 + 8)};
   WarpQueries<Shape> mine(args, queries, first_query);
   RunningSoftmax<Shape> softmax;
   // The queries came with the first stage.
@@ -155,7 +155,7 @@ __global__ __launch_bounds__(Shape::kThreads) void attention_kernel(
     float scores[Shape::kKeys / 8][4];
     mine.multiply_keys(stage, scores);
     if (!window.all_of(first_key, first_key + Shape::kKeys)) {
-      hide_unseen<Shape>(span, views, first_key, scores);
+      hide_unseen<Shape>(window, views, first_key, scores);
     }
     std::uint32_t weights[Shape::kKeys / 16][4];
     softmax.weigh(args.scale, scores, weights);
@@ -167,7 +167,7 @@ __global__ __launch_bounds__(Shape::kThreads) void attention_kernel(
     __syncthreads();
   }
   softmax.finish();
-  store_result<Shape>(args, span, item, kv_head, first_query, first_col, softmax);
+  store_result<Shape>(args, item, kv_head, first_query, first_col, softmax);
 }
 
 constexpr int kMergeWarps = 4;
@@ -185,8 +185,7 @@ __global__ __launch_bounds__(kMergeWarps* kWarpSize) void merge_kernel(
   for (int part = 0; part < item.num_parts; ++part) {
     top = fmaxf(top, stats[std::int64_t{part} * item.num_queries].x);
   }
-  const QueryPlace place =
-      query_place(args, args.spans[item.span], item.first_query + query, kv_head);
+  const QueryPlace place = query_place(args, item.first_row, item.first_query + query, kv_head);
   Bf16* out = args.out.row(place.row) + place.col;
   for (int col = lane_index() * 2; col < args.head_dim; col += 2 * kWarpSize) {
     float total = 0.0F;
@@ -221,7 +220,7 @@ AttentionVariant choose(int compute_capability, int head_dim, int most_queries) 
   }
   if (head_dim <= 64) return few ? variant<64, 4, 1, 64, 3>() : variant<64, 8, 1, 64, 3>();
   if (head_dim <= 128) return few ? variant<128, 4, 1, 64, 3>() : variant<128, 8, 1, 64, 3>();
-  if (head_dim <= 256) return few ? variant<256, 4, 1, 32, 3>() : variant<256, 8, 1, 32, 3>();
+  if (head_dim <= 256) return variant<256, 4, 2, 32, 3>();
   return variant<512, 4, 2, 16, 3>();
 }
 
@@ -230,7 +229,7 @@ constexpr std::int32_t kDeterministicPartKeys = 1024;
 PlanShape plan_shape(const Context& context, const AttentionVariant& variant) {
   constexpr int kMultiprocessorBytes = 224 << 10;  // of shared memory
   const int resident = std::max(
-      1, std::min(kMultiprocessorBytes / variant.shape.shared_bytes, 512 / variant.shape.threads));
+      1, std::min(kMultiprocessorBytes / variant.shape.shared_bytes, 256 / variant.shape.threads));
   return {.tile_queries = variant.num_queries,
           .part_keys = context.deterministic() ? kDeterministicPartKeys : 0,
           .num_slots = context.device().num_multiprocessors * resident};
@@ -255,6 +254,12 @@ AttentionKernelArgs kernel_args(Context& context,
   const std::int64_t partials = std::int64_t{plan.num_partials} * pages.num_kv_heads;
   const std::int64_t sum_bytes = partials * pages.head_dim * std::int64_t{sizeof(float)};
   std::byte* scratch = context.scratch(sum_bytes + partials * std::int64_t{sizeof(float2)});
+  StagedArrays arrays;
+  const std::int64_t items = arrays.add(std::span<const PlanItem>(plan.items));
+  const std::int64_t merges = arrays.add(std::span<const MergeItem>(plan.merges));
+  const std::int64_t page_table = arrays.add(std::span<const PageId>(plan.page_table));
+  const std::int64_t fresh_ends = arrays.add(std::span<const Position>(plan.fresh_ends));
+  arrays.send(context);
   const auto size = static_cast<unsigned>(pages.page_size);
   return {
       .q = rows_view<const Bf16>(args.q),
@@ -263,11 +268,10 @@ AttentionKernelArgs kernel_args(Context& context,
       .out = rows_view<Bf16>(args.out),
       .k_pages = static_cast<const Bf16*>(pages.k),
       .v_pages = static_cast<const Bf16*>(pages.v),
-      .spans = context.stage(std::span(plan.spans)),
-      .items = context.stage(std::span(plan.items)),
-      .merges = context.stage(std::span(plan.merges)),
-      .page_table = context.stage(std::span(plan.page_table)),
-      .fresh_ends = context.stage(std::span(plan.fresh_ends)),
+      .items = arrays.at<PlanItem>(items),
+      .merges = arrays.at<MergeItem>(merges),
+      .page_table = arrays.at<PageId>(page_table),
+      .fresh_ends = arrays.at<Position>(fresh_ends),
       .partial_sums = reinterpret_cast<float*>(scratch),
       .partial_stats = reinterpret_cast<float2*>(scratch + sum_bytes),
       .num_partials = plan.num_partials,

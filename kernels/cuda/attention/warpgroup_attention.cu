@@ -69,9 +69,8 @@ __global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel
   const auto queries = memory.take<Bf16>(Shape::kQueries * Shape::kDim);
   const auto stages = memory.take<Bf16>(Shape::kStages * Shape::kStageElements);
   const PlanItem& item = args.items[blockIdx.x];
-  const PlanSpan& span = args.spans[item.span];
   const int kv_head = static_cast<int>(blockIdx.y);
-  const KeyWindow window(args, span, item);
+  const KeyWindow window(args, item);
   const int end = (item.key_end + Shape::kKeys - 1) / Shape::kKeys;
   int loading = next_tile<Shape::kKeys>(window, item.key_begin / Shape::kKeys, end);
   int tile = loading;
@@ -79,7 +78,7 @@ __global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel
   const auto load_next = [&] {
     if (loading < end) {
       const SharedSpan<Bf16> stage = stages + load_stage * Shape::kStageElements;
-      load_keys<Shape::kKeys, Shape::kDim, Shape::kThreads>(args, span, window, kv_head,
+      load_keys<Shape::kKeys, Shape::kDim, Shape::kThreads>(args, item.span, window, kv_head,
                                                             loading * Shape::kKeys, stage,
                                                             stage + Shape::kKeys * Shape::kDim);
       loading = next_tile<Shape::kKeys>(window, loading + 1, end);
@@ -87,12 +86,12 @@ __global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel
     }
     async_commit();
   };
-  load_queries<Shape::kQueries, Shape::kDim, Shape::kThreads>(args, span, item, kv_head, queries);
+  load_queries<Shape::kQueries, Shape::kDim, Shape::kThreads>(args, item, kv_head, queries);
   for (int i = 0; i < Shape::kStages - 1; ++i) load_next();
 
   const int first_query = warp_index() * 16;
-  const QueryView views[2] = {query_view(args, span, item, first_query + lane_index() / 4),
-                              query_view(args, span, item, first_query + lane_index() / 4 + 8)};
+  const QueryView views[2] = {query_view(args, item, first_query + lane_index() / 4),
+                              query_view(args, item, first_query + lane_index() / 4 + 8)};
   const SharedSpan<Bf16> mine = queries + warp_index() / 4 * 64 * 64;
   RunningSoftmax<Shape> softmax;
   int stage_index = 0;
@@ -116,7 +115,7 @@ __global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel
       }
     }
     if (!window.all_of(first_key, first_key + Shape::kKeys)) {
-      hide_unseen<Shape>(span, views, first_key, scores);
+      hide_unseen<Shape>(window, views, first_key, scores);
     }
     std::uint32_t weights[Shape::kKeys / 16][4];
     softmax.weigh(args.scale, scores, weights);
@@ -128,7 +127,7 @@ __global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel
     finish_products(softmax.sums());
   }
   softmax.finish();
-  store_result<Shape>(args, span, item, kv_head, first_query, /*first_col=*/0, softmax);
+  store_result<Shape>(args, item, kv_head, first_query, /*first_col=*/0, softmax);
 #endif
 }
 

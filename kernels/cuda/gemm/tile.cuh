@@ -22,6 +22,8 @@ struct TileShape {
   /// Elements between rows of a stage: 80 bytes, so that the eight rows of an 8 x 8 tile lie in
   /// different banks.
   static constexpr int kPitch = kStep + 8;
+  static constexpr int kPitchByK = kTileCols + 8;
+  static_assert(kStep * kPitchByK <= kTileCols * kPitch);
   static constexpr int kStageElements = (kTileRows + kTileCols) * kPitch;
   static constexpr int kSharedBytes = SharedMemory::bytes_of<Bf16>(kStages * kStageElements);
 };
@@ -92,9 +94,28 @@ __device__ void load_side(SharedSpan<Bf16> stage, const Source& side, int k, int
   }
 }
 
+/// K rows [k, k + kStep) of a side that is stored by rows of K, kTileCols columns of each; behind
+/// `k_end` zeros. Its rows are aligned and may be read to the end of the tile or of `num_rows`
+/// columns, rounded up to 8.
+__device__ inline void load_side_by_k(SharedSpan<Bf16> stage,
+                                      const TileSource& side,
+                                      int k,
+                                      int k_end) {
+  using Shape = TileShape;
+  constexpr int kPieces = Shape::kTileCols / 8;
+  for (int i = static_cast<int>(threadIdx.x); i < Shape::kStep * kPieces; i += Shape::kThreads) {
+    const int row = i / kPieces;
+    const int col = i % kPieces * 8;
+    const bool inside = k + row < k_end && col < side.num_rows;
+    const Bf16* from = inside ? side.row(k + row) + col : side.data;
+    async_copy_16(stage + (row * Shape::kPitchByK + col), from, inside);
+  }
+}
+
 /// acc = a b^T over K columns [0, k_end), summed in steps of kStep. Leaves the shared memory free
 /// for the next call (all threads have read it).
-template <typename Source>
+/// @tparam kByK  `b` is stored by rows of K (load_side_by_k), else by rows of outputs.
+template <bool kByK = false, typename Source>
 __device__ void multiply_tile(SharedSpan<Bf16> stages,
                               const Source& a,
                               const TileSource& b,
@@ -111,8 +132,12 @@ __device__ void multiply_tile(SharedSpan<Bf16> stages,
     if (step < num_steps) {
       const SharedSpan<Bf16> stage = stage_of(step);
       load_side<Shape::kTileRows>(stage, a, step * Shape::kStep, k_end);
-      load_side<Shape::kTileCols>(stage + Shape::kTileRows * Shape::kPitch, b, step * Shape::kStep,
-                                  k_end);
+      const SharedSpan<Bf16> cols = stage + Shape::kTileRows * Shape::kPitch;
+      if constexpr (kByK) {
+        load_side_by_k(cols, b, step * Shape::kStep, k_end);
+      } else {
+        load_side<Shape::kTileCols>(cols, b, step * Shape::kStep, k_end);
+      }
     }
     async_commit();
   };
@@ -137,9 +162,14 @@ __device__ void multiply_tile(SharedSpan<Bf16> stages,
 #pragma unroll
       for (int j = 0; j < 2; ++j) {  // 16 columns of the output at a time
         std::uint32_t tiles[4];
-        load_tiles(tiles, cols + ((warp_col + j * 16 + lane_row) * Shape::kPitch + k + lane_col));
-        const std::uint32_t low[2] = {tiles[0], tiles[2]};
-        const std::uint32_t high[2] = {tiles[1], tiles[3]};
+        if constexpr (kByK) {
+          load_tiles_transposed(tiles, cols + ((k + lane_row) * Shape::kPitchByK + warp_col +
+                                               j * 16 + lane_col));
+        } else {
+          load_tiles(tiles, cols + ((warp_col + j * 16 + lane_row) * Shape::kPitch + k + lane_col));
+        }
+        const std::uint32_t low[2] = {tiles[0], tiles[kByK ? 1 : 2]};
+        const std::uint32_t high[2] = {tiles[kByK ? 2 : 1], tiles[3]};
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           multiply_16x8x16(acc.c[i][2 * j], fragments_a[i], low);

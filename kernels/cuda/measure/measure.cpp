@@ -1,6 +1,8 @@
 #include "kernels/cuda/measure/measure.h"
 
 #include <algorithm>
+#include <limits>
+#include <vector>
 
 #include "common/base/error.h"
 #include "common/tensor/padding.h"
@@ -68,7 +70,8 @@ void measure(Context& context,
     const MatrixView logits{workspace.data() + layout.logits, DType::kFloat32, count, shape.rows,
                             shape.rows};
     gemm(context, rows_of(hidden, first, count), lm_head, logits);
-    measure_rows(context, {logits, shape.row_leaves, vocabulary, staged + first}, parts,
+    if (vocabulary.softcap > 0.0F) soft_cap(context, logits, vocabulary.softcap);
+    measure_rows(context, {logits, shape.row_leaves, vocabulary, staged + first, false}, parts,
                  results + first);
   }
   copy_async(results, partials.data(), static_cast<std::int64_t>(partials.size_bytes()),
@@ -84,7 +87,40 @@ void logits(Context& context,
             MatrixView logits) {
   check_measure(hidden, lm_head.shape(), measures, logits.rows, DType::kBFloat16);
   gemm(context, hidden, lm_head, logits);
+  if (vocabulary.softcap > 0.0F) soft_cap(context, logits, vocabulary.softcap);
   exclude_ids(context, logits, vocabulary, context.stage(measures));
+}
+
+void measure_logits(Context& context,
+                    ConstMatrixView logits,
+                    const CudaMatrix& lm_head,
+                    TokenId first_id,
+                    std::span<const Measure> measures,
+                    std::span<std::byte> workspace,
+                    std::span<MeasurePartial> partials) {
+  const PackShape& shape = lm_head.shape();
+  check_measure_logits(logits, shape, measures, static_cast<std::int64_t>(partials.size()));
+  const Layout layout(shape, logits.rows);
+  TESSERA_REQUIRE(static_cast<std::int64_t>(workspace.size()) >= layout.num_bytes,
+                  "measure_logits: workspace of ", workspace.size(), " bytes for ", logits.rows,
+                  " rows, not ", layout.num_bytes);
+  if (logits.rows == 0) return;
+  // logits() has excluded and subtracted.
+  std::vector<Measure> plain(measures.begin(), measures.end());
+  for (Measure& measure : plain) measure.penalised_id = -1;
+  const VocabularyShard all{.first_id = first_id,
+                            .tokenizer_size = std::numeric_limits<std::int32_t>::max()};
+  auto* results = reinterpret_cast<MeasurePartial*>(workspace.data());
+  auto* parts = reinterpret_cast<MeasurePartial*>(workspace.data() + layout.parts);
+  const Measure* staged = context.stage(std::span<const Measure>(plain));
+  for (std::int64_t first = 0; first < logits.rows; first += layout.group_rows) {
+    const std::int64_t count = std::min(layout.group_rows, logits.rows - first);
+    measure_rows(context, {rows_of(logits, first, count), shape.row_leaves, all, staged + first},
+                 parts, results + first);
+  }
+  copy_async(results, partials.data(), static_cast<std::int64_t>(partials.size_bytes()),
+             context.stream());
+  synchronize(context.stream());
 }
 
 }  // namespace tessera::kernels::cuda

@@ -27,4 +27,12 @@ void logits(Context& context,
             std::span<const Measure> measures,
             MatrixView logits);
 
+void measure_logits(Context& context,
+                    ConstMatrixView logits,
+                    const CudaMatrix& lm_head,
+                    TokenId first_id,
+                    std::span<const Measure> measures,
+                    std::span<std::byte> workspace,
+                    std::span<MeasurePartial> partials);
+
 }  // namespace tessera::kernels::cuda

@@ -35,7 +35,8 @@ struct PartArgs {
   int num_parts;  // of a row
   VocabularyShard vocabulary;
   const Measure* measures;  // [rows]
-  MeasurePartial* parts;    // out [rows, num_parts]
+  bool are_penalised;
+  MeasurePartial* parts;  // out [rows, num_parts]
 };
 
 __host__ __device__ inline int parts_of_leaf(int leaf_cols) {
@@ -221,7 +222,8 @@ __global__ __launch_bounds__(kThreads, 4) void measure_part_kernel(const PartArg
   const int leaf_begin = leaf * args.leaf_cols;
   const int begin = leaf_begin + part % args.parts_per_leaf * args.part_cols;
   const int end = min(begin + args.part_cols, leaf_begin + args.leaf_cols);
-  const Measure measure = args.measures[row];
+  Measure measure = args.measures[row];
+  if (args.are_penalised) measure.penalised_id = -1;
   const float temperature = effective_temperature(measure);
   const float* logits_row = args.logits.row(row);
   Logits logits;
@@ -293,6 +295,13 @@ __global__ __launch_bounds__(kWarpSize) void merge_parts_kernel(MeasurePartial* 
   if (present && leaf == 0) partials[row] = sum;
 }
 
+__global__ __launch_bounds__(kThreads) void soft_cap_kernel(RowsView<float> logits, float cap) {
+  const std::int64_t col = std::int64_t{blockIdx.y} * kThreads + static_cast<int>(threadIdx.x);
+  if (col >= logits.cols) return;
+  float& logit = logits.row(blockIdx.x)[col];
+  logit = cap * tanhf(logit / cap);
+}
+
 __global__ __launch_bounds__(kThreads) void exclude_ids_kernel(RowsView<float> logits,
                                                                VocabularyShard vocabulary,
                                                                const Measure* measures) {
@@ -342,6 +351,7 @@ void measure_rows(Context& context,
                   .num_parts = num_parts,
                   .vocabulary = rows.vocabulary,
                   .measures = rows.measures,
+                  .are_penalised = rows.are_penalised,
                   .parts = parts});
   launch(&merge_parts_kernel,
          {.grid_x = (rows.logits.rows + kRowsPerWarp - 1) / kRowsPerWarp,
@@ -350,6 +360,15 @@ void measure_rows(Context& context,
           .shared_bytes = 0},
          context.stream(), parts, parts_per_leaf, static_cast<int>(rows.row_leaves),
          rows.logits.rows, partials);
+}
+
+void soft_cap(Context& context, MatrixView logits, float cap) {
+  launch(&soft_cap_kernel,
+         {.grid_x = logits.rows,
+          .grid_y = (logits.cols + kThreads - 1) / kThreads,
+          .threads = kThreads,
+          .shared_bytes = 0},
+         context.stream(), rows_view<float>(logits), cap);
 }
 
 void exclude_ids(Context& context,

@@ -13,6 +13,7 @@ struct LogitRows {
   std::int32_t row_leaves = 1;
   VocabularyShard vocabulary;
   const Measure* measures = nullptr;  ///< [rows]
+  bool are_penalised = false;         ///< The logits are: penalties are not subtracted again.
 };
 
 /// Parts that a row of logits is cut into: fixed by its leaves, so that a row's bits do not depend
@@ -27,6 +28,9 @@ void measure_rows(Context& context,
                   const LogitRows& rows,
                   MeasurePartial* parts,
                   MeasurePartial* partials);
+
+/// Caps stored logits: l = cap tanh(l / cap).
+void soft_cap(Context& context, MatrixView logits, float cap);
 
 /// Sets excluded ids of stored logits to -inf and subtracts penalties. Touches nothing else.
 void exclude_ids(Context& context,

@@ -1,5 +1,6 @@
 #include "kernels/cuda/qkv/qkv_rows.h"
 
+#include "kernels/cuda/base/staged_arrays.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/device/view.h"
@@ -29,6 +30,8 @@ struct QkvKernelArgs {
   int num_q_heads;
   int num_kv_heads;
   int head_dim;
+  bool value_from_key;
+  bool value_norm;
   bool inputs_aligned;   // every row and vector begins on 16 bytes
   bool outputs_aligned;  // on 8
 };
@@ -148,6 +151,15 @@ class HeadLanes {
     });
   }
 
+  __device__ void scale(float factor, Part& part) const {
+#pragma unroll
+    for (auto& unit : part.pieces) {
+      for (auto& piece : unit) {
+        for (float& x : piece.values) x *= factor;
+      }
+    }
+  }
+
   __device__ void load_turn(Position position, Turn<kWidth, kPasses>& turn) const {
     const float* table = args_.rope.row(position);
 #pragma unroll
@@ -201,11 +213,16 @@ __global__ __launch_bounds__(kThreads) void qkv_kernel(const __grid_constant__ Q
       static_cast<int>(blockIdx.y) * kGroups * kHeads + static_cast<int>(threadIdx.x) / kLanes;
   const int first_v = args.num_q_heads + args.num_kv_heads;
   const int end = first_v + args.num_kv_heads;
+  // Where the input of a head lies.
+  const auto column = [&](int head) {
+    const bool shares = args.value_from_key && head >= first_v;
+    return (shares ? head - args.num_kv_heads : head) * args.head_dim;
+  };
   HeadPart<kWidth, kPasses> parts[kHeads];
 #pragma unroll
   for (int i = 0; i < kHeads; ++i) {
     const int head = first + i * kGroups;
-    if (head < end) lanes.load(args.qkv.row(row) + head * args.head_dim, parts[i]);
+    if (head < end) lanes.load(args.qkv.row(row) + column(head), parts[i]);
   }
   Turn<kWidth, kPasses> turn = {};
   if (args.rope.cols > 0) lanes.load_turn(args.positions[row], turn);
@@ -214,7 +231,7 @@ __global__ __launch_bounds__(kThreads) void qkv_kernel(const __grid_constant__ Q
   for (int i = 0; i < kHeads; ++i) {
     const int head = first + i * kGroups;
     if (head < end && args.bias != nullptr) {
-      lanes.add_bias(args.bias + head * args.head_dim, parts[i]);
+      lanes.add_bias(args.bias + column(head), parts[i]);
     }
     const float scale = lanes.norm_scale(parts[i]);
     if (head >= end) continue;
@@ -223,6 +240,8 @@ __global__ __launch_bounds__(kThreads) void qkv_kernel(const __grid_constant__ Q
       const float* weight = is_q ? args.q_norm : args.k_norm;
       if (weight != nullptr) lanes.normalise(scale, weight, parts[i]);
       if (args.rope.cols > 0) lanes.rotate(turn, parts[i]);
+    } else if (args.value_norm) {
+      lanes.scale(scale, parts[i]);
     }
     if (is_q) {
       lanes.store(args.q.row(row) + head * args.head_dim, parts[i]);
@@ -270,6 +289,10 @@ bool on_8_bytes(const View& view) {
 
 void qk_norm_rope_store(Context& context, const QkvArgs& args) {
   check_qkv(args, DType::kBFloat16, DType::kBFloat16);
+  StagedArrays arrays;
+  const std::int64_t positions = arrays.add(args.positions);
+  const std::int64_t slots = arrays.add(args.slots);
+  arrays.send(context);
   const QkvKernelArgs kernel_args{
       .qkv = rows_view<const float>(args.qkv),
       .bias = data_of(args.bias),
@@ -277,8 +300,8 @@ void qk_norm_rope_store(Context& context, const QkvArgs& args) {
       .k_norm = data_of(args.k_norm),
       .eps = args.eps,
       .rope = rows_view<const float>(args.rope),
-      .positions = context.stage(args.positions),
-      .slots = context.stage(args.slots),
+      .positions = arrays.at<Position>(positions),
+      .slots = arrays.at<std::int64_t>(slots),
       .q = rows_view<Bf16>(args.q),
       .k = rows_view<Bf16>(args.k),
       .v = rows_view<Bf16>(args.v),
@@ -287,6 +310,8 @@ void qk_norm_rope_store(Context& context, const QkvArgs& args) {
       .num_q_heads = args.num_q_heads,
       .num_kv_heads = args.pages.num_kv_heads,
       .head_dim = args.pages.head_dim,
+      .value_from_key = args.value_from_key,
+      .value_norm = args.value_norm,
       .inputs_aligned = is_aligned(args.qkv) && is_aligned(args.rope) &&
                         is_aligned(data_of(args.bias)) && is_aligned(data_of(args.q_norm)) &&
                         is_aligned(data_of(args.k_norm)),

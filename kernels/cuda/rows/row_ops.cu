@@ -29,8 +29,8 @@ struct NormArgs {
   std::int64_t delta_stride;
   float* x;  // [rows, cols]; written if there is a delta
   std::int64_t x_stride;
-  const float* weight;  // [cols]
-  Bf16* out;            // [rows, cols]
+  const float* weight;  // [cols] or null: ones
+  void* out;            // [rows, cols]
   std::int64_t out_stride;
   std::int64_t cols;
   float eps;
@@ -38,7 +38,8 @@ struct NormArgs {
 };
 
 // One CTA a row, which stays in registers between the sum of squares and the scaling.
-template <int kPasses>
+// @tparam kOnce  Rounded once, at the end; else before the weight, too.
+template <typename Out, bool kOnce, int kPasses>
 __global__ __launch_bounds__(kThreads) void norm_kernel(const NormArgs args) {
   SharedMemory memory;
   const SharedSpan<float> scratch = memory.take<float>(kWarps);
@@ -60,32 +61,48 @@ __global__ __launch_bounds__(kThreads) void norm_kernel(const NormArgs args) {
   }
   const float mean = cta_sum<kThreads>(squares, scratch) / static_cast<float>(args.cols);
   const float scale = rsqrtf(mean + args.eps);
-  Bf16* out = args.out + row * args.out_stride;
+  const auto scaled = [&](float value, float weight) {
+    return weight * (kOnce ? value * scale : round_to_bf16(value * scale));
+  };
+  Out* out = static_cast<Out*>(args.out) + row * args.out_stride;
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
     const std::int64_t col = (pass * kThreads + static_cast<int>(threadIdx.x)) * kVector;
     if (col >= args.cols) continue;
-    const float4 weight = load_vector(args.weight, col, args.cols, args.aligned);
+    float4 weight{1.0F, 1.0F, 1.0F, 1.0F};
+    if (args.weight != nullptr) weight = load_vector(args.weight, col, args.cols, args.aligned);
     const float4 value = values[pass];
-    store_vector(
-        out, col, args.cols, args.aligned,
-        {weight.x * round_to_bf16(value.x * scale), weight.y * round_to_bf16(value.y * scale),
-         weight.z * round_to_bf16(value.z * scale), weight.w * round_to_bf16(value.w * scale)});
+    store_vector(out, col, args.cols, args.aligned,
+                 {scaled(value.x, weight.x), scaled(value.y, weight.y), scaled(value.z, weight.z),
+                  scaled(value.w, weight.w)});
   }
 }
 
+template <typename Out, bool kOnce>
 void launch_norm(Context& context, std::int64_t rows, const NormArgs& args) {
   TESSERA_REQUIRE(args.cols <= kMaxPasses * kCtaCols, "rms_norm: rows of ", args.cols,
                   " columns; at most ", kMaxPasses * kCtaCols);
   const LaunchShape shape{
       .grid_x = rows, .threads = kThreads, .shared_bytes = SharedMemory::bytes_of<float>(kWarps)};
   const std::int64_t passes = (args.cols + kCtaCols - 1) / kCtaCols;
-  const auto kernel = passes <= 1   ? &norm_kernel<1>
-                      : passes <= 2 ? &norm_kernel<2>
-                      : passes <= 4 ? &norm_kernel<4>
-                      : passes <= 8 ? &norm_kernel<8>
-                                    : &norm_kernel<kMaxPasses>;
+  const auto kernel = passes <= 1   ? &norm_kernel<Out, kOnce, 1>
+                      : passes <= 2 ? &norm_kernel<Out, kOnce, 2>
+                      : passes <= 4 ? &norm_kernel<Out, kOnce, 4>
+                      : passes <= 8 ? &norm_kernel<Out, kOnce, 8>
+                                    : &norm_kernel<Out, kOnce, kMaxPasses>;
   launch(kernel, shape, context.stream(), args);
+}
+
+__global__ __launch_bounds__(kThreads) void scale_kernel(RowsView<float> x,
+                                                         float factor,
+                                                         bool aligned) {
+  const std::int64_t col =
+      (std::int64_t{blockIdx.y} * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  if (col >= x.cols) return;
+  float* row = x.row(blockIdx.x);
+  const float4 value = load_vector(row, col, x.cols, aligned);
+  store_vector(row, col, x.cols, aligned,
+               {value.x * factor, value.y * factor, value.z * factor, value.w * factor});
 }
 
 // A CTA makes kCtaCols columns of a row.
@@ -140,17 +157,18 @@ void rms_norm(
     Context& context, ConstMatrixView x, std::span<const float> weight, float eps, MatrixView out) {
   check_rms_norm(x, weight, out, DType::kBFloat16);
   // The kernel writes x only if there is a delta.
-  launch_norm(context, x.rows,
-              {.delta = nullptr,
-               .delta_stride = 0,
-               .x = const_cast<float*>(static_cast<const float*>(x.data)),
-               .x_stride = x.row_stride,
-               .weight = weight.data(),
-               .out = static_cast<Bf16*>(out.data),
-               .out_stride = out.row_stride,
-               .cols = x.cols,
-               .eps = eps,
-               .aligned = is_aligned(x) && is_aligned(out) && is_aligned(weight.data())});
+  launch_norm<Bf16, false>(
+      context, x.rows,
+      {.delta = nullptr,
+       .delta_stride = 0,
+       .x = const_cast<float*>(static_cast<const float*>(x.data)),
+       .x_stride = x.row_stride,
+       .weight = weight.data(),
+       .out = out.data,
+       .out_stride = out.row_stride,
+       .cols = x.cols,
+       .eps = eps,
+       .aligned = is_aligned(x) && is_aligned(out) && is_aligned(weight.data())});
 }
 
 void add_rms_norm(Context& context,
@@ -161,18 +179,44 @@ void add_rms_norm(Context& context,
                   MatrixView out) {
   check_same_shape("add_rms_norm", residual, delta);
   check_rms_norm(residual, weight, out, DType::kBFloat16);
-  launch_norm(context, residual.rows,
-              {.delta = static_cast<const float*>(delta.data),
-               .delta_stride = delta.row_stride,
-               .x = static_cast<float*>(residual.data),
-               .x_stride = residual.row_stride,
-               .weight = weight.data(),
-               .out = static_cast<Bf16*>(out.data),
-               .out_stride = out.row_stride,
-               .cols = residual.cols,
-               .eps = eps,
-               .aligned = is_aligned(residual) && is_aligned(delta) && is_aligned(out) &&
-                          is_aligned(weight.data())});
+  launch_norm<Bf16, false>(context, residual.rows,
+                           {.delta = static_cast<const float*>(delta.data),
+                            .delta_stride = delta.row_stride,
+                            .x = static_cast<float*>(residual.data),
+                            .x_stride = residual.row_stride,
+                            .weight = weight.data(),
+                            .out = out.data,
+                            .out_stride = out.row_stride,
+                            .cols = residual.cols,
+                            .eps = eps,
+                            .aligned = is_aligned(residual) && is_aligned(delta) &&
+                                       is_aligned(out) && is_aligned(weight.data())});
+}
+
+void rms_norm_once(
+    Context& context, ConstMatrixView x, std::span<const float> weight, float eps, MatrixView out) {
+  check_rms_norm_once(x, weight, out, DType::kBFloat16);
+  const NormArgs args{.delta = nullptr,
+                      .delta_stride = 0,
+                      .x = const_cast<float*>(static_cast<const float*>(x.data)),
+                      .x_stride = x.row_stride,
+                      .weight = weight.empty() ? nullptr : weight.data(),
+                      .out = out.data,
+                      .out_stride = out.row_stride,
+                      .cols = x.cols,
+                      .eps = eps,
+                      .aligned = is_aligned(x) && is_aligned(out) && is_aligned(weight.data())};
+  if (out.dtype == DType::kFloat32) {
+    launch_norm<float, true>(context, x.rows, args);
+  } else {
+    launch_norm<Bf16, true>(context, x.rows, args);
+  }
+}
+
+void scale(Context& context, MatrixView x, float factor) {
+  check_scale(x);
+  launch(&scale_kernel, elementwise(x), context.stream(), rows_view<float>(x), factor,
+         is_aligned(x));
 }
 
 void act_mul(Context& context, Activation activation, ConstMatrixView gate_up, MatrixView out) {

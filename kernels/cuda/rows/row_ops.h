@@ -19,6 +19,11 @@ void add_rms_norm(Context& context,
                   float eps,
                   MatrixView out);
 
+void rms_norm_once(
+    Context& context, ConstMatrixView x, std::span<const float> weight, float eps, MatrixView out);
+
+void scale(Context& context, MatrixView x, float factor);
+
 void act_mul(Context& context, Activation activation, ConstMatrixView gate_up, MatrixView out);
 
 void add(Context& context, MatrixView sum, ConstMatrixView x);
