@@ -62,6 +62,31 @@ void run_measure(benchmark::State& state,
   report(state, suite, {2.0 * size * static_cast<double>(num_rows), 2.0 * size});
 }
 
+// As many operations as the LM head itself, on the same weights; probabilities of every id first.
+void run_soft_embedding(benchmark::State& state,
+                        const KernelSuite& suite,
+                        const kernels::PackedMatrix& head,
+                        std::int64_t num_rows) {
+  const kernels::Buffer logits = random_float32(num_rows * kVocabSize);
+  kernels::MeasurePartial partial;
+  partial.max_logit = 6.0;
+  partial.tempered_sum = 1000.0;
+  const std::vector<kernels::MeasurePartial> partials(static_cast<std::size_t>(num_rows), partial);
+  const kernels::Buffer workspace(suite.backend->soft_embedding_workspace_bytes(head, num_rows));
+  const kernels::Buffer out(num_rows * kHidden * size_of(DType::kFloat32));
+  for (auto _ : state) {
+    suite.backend->soft_embedding(
+        {.logits = {logits.data(), DType::kFloat32, num_rows, kVocabSize, kVocabSize},
+         .table = &head,
+         .partials = partials,
+         .workspace = workspace.values<std::byte>(),
+         .out = {out.data(), DType::kFloat32, num_rows, kHidden, kHidden}});
+  }
+  const auto size = static_cast<double>(kVocabSize * kHidden);
+  const auto ids = static_cast<double>(kVocabSize * num_rows);
+  report(state, suite, {2.0 * size * static_cast<double>(num_rows), 2.0 * size + 4.0 * ids});
+}
+
 }  // namespace
 
 void register_measure(const KernelSuite& suite) {
@@ -81,6 +106,15 @@ void register_measure(const KernelSuite& suite) {
           ->UseRealTime()
           ->Unit(benchmark::kMicrosecond);
     }
+  }
+  for (const std::int64_t rows : {8, 32, 64}) {
+    benchmark::RegisterBenchmark(
+        (suite.name("soft_embedding") + "/M:" + std::to_string(rows)).c_str(),
+        [suite, head, rows](benchmark::State& state) {
+          run_soft_embedding(state, suite, head->get(), rows);
+        })
+        ->UseRealTime()
+        ->Unit(benchmark::kMicrosecond);
   }
 }
 

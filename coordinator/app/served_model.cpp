@@ -43,13 +43,16 @@ void read_sampling_defaults(const std::filesystem::path& file,
   require(model.top_k >= 0, "top_k", model.top_k, "at least 0");
 }
 
-// Options of the strategy that the checkpoint names, by itself or in its sampler_config.
+// Options of the strategy that the checkpoint names, by itself or in its sampler_config. A strategy
+// that does not exist is refused where a request for it would be.
 OptionValues read_strategy_defaults(const std::filesystem::path& file,
                                     const nlohmann::json& json,
-                                    const StrategyEntry& entry) {
+                                    const std::string& strategy) {
+  const auto entry = std::ranges::find(strategy_registry(), strategy, &StrategyEntry::name);
+  if (entry == strategy_registry().end()) return {};
   const auto sampler = json.find("sampler_config");
   OptionValues values;
-  for (const OptionSpec& option : entry.options) {
+  for (const OptionSpec& option : entry->options) {
     const std::string name(option.name);
     nlohmann::json value = json.value(name, nlohmann::json());
     if (value.is_null() && sampler != json.end() && sampler->is_object()) {
@@ -68,7 +71,7 @@ OptionValues read_strategy_defaults(const std::filesystem::path& file,
     }
   }
   try {
-    const StrategyOptions checked(entry.options, values);
+    const StrategyOptions checked(entry->options, values);
   } catch (const Error& error) {
     TESSERA_REQUIRE(false, file.string(), ": ", error.what());
   }
@@ -106,8 +109,7 @@ ServedModel load_served_model(const ServerConfig& config) {
   model.strategy = default_strategy(config, model.facts);
   const std::filesystem::path generation_file = dir / "generation_config.json";
   const nlohmann::json generation = read_generation_config(generation_file);
-  model.checkpoint_options =
-      read_strategy_defaults(generation_file, generation, strategy_entry(model.strategy));
+  model.checkpoint_options = read_strategy_defaults(generation_file, generation, model.strategy);
   model.preset = preset_of(config.preset);
   model.strategy_options = config.strategy_options;
   if (config.block_size) model.strategy_options["block_size"] = std::int64_t{*config.block_size};

@@ -70,7 +70,7 @@ void print_memory_plan(const ServerConfig& config, const MemoryPlan& plan) {
   print_bytes("KV pool", config.kv_memory);
   print_bytes("workspace of a step", plan.workspace);
   std::cout << "#   " << config.kv_memory / page_bytes << " pages of " << config.page_size
-            << " tokens, " << page_bytes << " bytes each; every KV head is held by "
+            << " tokens, " << page_bytes << " bytes each; a KV head is held by up to "
             << plan.kv_copies << " rank(s)\n";
   if (plan.windowed_kv_per_token > 0) {
     std::cout

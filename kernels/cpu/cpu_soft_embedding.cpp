@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::int64_t kTilesAtATime = 16;  // of rows: their sums stay in L2
 constexpr std::int64_t kIdPairs = kPanelWidth / 2;
+constexpr std::int64_t kPairBytes = kPanelWidth * 4;  // of a pair of columns, all ids of a panel
 
 /// 64 ids by 64 columns, [pairs of ids][columns][2]: as product_tile wants its weights.
 struct TurnedPanel {
@@ -87,12 +88,15 @@ void soft_embedding_share(const CpuKernels& kernels,
         tile.ends_product = panel + 1 == table.num_panels();
         tile.c_stride = args.out.row_stride;
         tile.width = width;
-        tile.fetch = tile.weights;
-        tile.pairs_per_fetch = std::max<std::int64_t>(1, tile.num_pairs);
+        // The tiles fetch a part each of what is turned next; behind the last panel, this one.
+        const std::byte* next = table.panel(std::min(panel + 1, table.num_panels() - 1)) +
+                                group * kPanelWidth / 2 * kPairBytes;
+        tile.pairs_per_fetch = end_tile - first_tile;
         for (std::int64_t t = first_tile; t < end_tile; ++t) {
           const std::int64_t first_row = t * kTileRows;
           tile.a = args.workspace.data() + (first_row * num_ids + table.first_row(panel)) * 2;
           tile.rows = std::min(kTileRows, rows - first_row);
+          tile.fetch = next + tile.num_pairs * (t - first_tile) / tile.pairs_per_fetch * kPairBytes;
           tile.state = &states[static_cast<std::size_t>(t - first_tile)];
           tile.c = static_cast<float*>(args.out.row(first_row)) + group * kPanelWidth;
           kernels.product_tile(tile);

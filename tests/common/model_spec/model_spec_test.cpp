@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "common/model_spec/memory_plan.h"
 #include "tests/support/error_matchers.h"
 
 namespace tessera {
@@ -229,6 +230,7 @@ TEST_F(ModelSpecTest, ReadsLayersOfTwoKinds) {
   EXPECT_EQ(spec.moe.experts_per_token, 8);
   EXPECT_TRUE(spec.moe.beside_dense && spec.moe.is_moe(0));
   EXPECT_EQ(facts_of(spec).canvas_length, 256);
+  EXPECT_EQ(plan_memory(spec, {}).weights, 2 * std::int64_t{25'250'986'812}) << "25.2 B, published";
 
   json newer = diffusion_gemma();
   newer["text_config"].erase("global_head_dim");

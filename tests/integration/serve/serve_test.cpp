@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <future>
 #include <string>
@@ -70,11 +71,13 @@ TEST(ServeTest, RefusesToDivideExpertsOfAModelWithout) {
 }
 
 /// The answer when `fault` strikes in the middle of it.
-void expect_same_text(ServedModelProcess& serve, const std::function<void()>& fault) {
-  const ChatAnswer undisturbed = stream_chat(serve.url(), "How many?", kLong);
+void expect_same_text(ServedModelProcess& serve,
+                      const std::function<void()>& fault,
+                      const std::string& question = "How many?") {
+  const ChatAnswer undisturbed = stream_chat(serve.url(), question, kLong);
   ASSERT_TRUE(undisturbed.is_whole) << undisturbed.error;
   bool has_struck = false;
-  const ChatAnswer answer = stream_chat(serve.url(), "How many?", kLong, once_under_way([&] {
+  const ChatAnswer answer = stream_chat(serve.url(), question, kLong, once_under_way([&] {
                                           has_struck = true;
                                           fault();
                                         }));
@@ -90,6 +93,21 @@ TEST(ServeTest, AKilledRankChangesNoText) {
     const auto ranks = ServedModelProcess::ranks_of(serve.jobs().at(0));
     kill(ranks.at(1), SIGKILL);
   });
+  serve.await_output("replica 0 is ready", 2);
+}
+
+// What the canvas in progress is conditioned on is lost with the ranks: it begins again.
+TEST(ServeTest, AKilledRankChangesNoTextOfCanvases) {
+  const char* models = std::getenv("TESSERA_MODELS_DIR");
+  if (models == nullptr) GTEST_SKIP() << "TESSERA_MODELS_DIR is not set";
+  const std::string model = std::string(models) + "/tiny-diffusion_gemma";
+  ServedModelProcess serve({TESSERA_PROGRAM, "serve", model, "--port=0", "--tp=2"});
+  serve.await_ready();
+  const auto kill_a_rank = [&] {
+    const auto ranks = ServedModelProcess::ranks_of(serve.jobs().at(0));
+    kill(ranks.at(0), SIGKILL);
+  };
+  expect_same_text(serve, kill_a_rank, "Count from 56 to 96 by 1.");
   serve.await_output("replica 0 is ready", 2);
 }
 

@@ -16,11 +16,9 @@ namespace {
 
 using ::testing::ElementsAre;
 
-const std::vector<TensorDeclaration> kDeclarations = {{"embed", {900, 4001}},
-                                                      {"a.weight", {40, 30}},
-                                                      {"a.bias", {41}},
-                                                      {"norm.weight", {30}},
-                                                      {"b.weight", {1, 5000}}};
+const std::vector<TensorDeclaration> kDeclarations = {
+    {"embed", {900, 4001}}, {"a.weight", {40, 30}},  {"a.bias", {41}},
+    {"norm.weight", {30}},  {"b.weight", {1, 5000}}, {"stacked", {3, 4, 5}}};
 
 std::vector<std::string> file_names(const std::filesystem::path& directory) {
   std::vector<std::string> names;
@@ -33,12 +31,14 @@ std::vector<std::string> file_names(const std::filesystem::path& directory) {
 
 void expect_equal(TensorSource& got, TensorSource& want) {
   for (const TensorDeclaration& tensor : kDeclarations) {
-    const IndexRange rows{0, tensor.shape[0]};
     if (tensor.shape.size() == 1) {
-      EXPECT_EQ(got.read_vector(tensor.name, rows), want.read_vector(tensor.name, rows));
+      const IndexRange range{0, tensor.shape[0]};
+      EXPECT_EQ(got.read_vector(tensor.name, range), want.read_vector(tensor.name, range));
       continue;
     }
-    const IndexRange cols{0, tensor.shape[1]};
+    const MatrixShape shape(tensor.shape);
+    const IndexRange rows{0, shape.rows};
+    const IndexRange cols{0, shape.cols};
     std::vector<float> left(static_cast<std::size_t>(rows.size() * cols.size()));
     std::vector<float> right(left.size());
     for (auto [source, values] : {std::pair(&got, &left), std::pair(&want, &right)}) {
@@ -74,14 +74,16 @@ TEST(CheckpointWriterTest, ShardsAreNamedCountedAndIndexed) {
   DummySource source(kDeclarations, /*seed=*/9);
   write_checkpoint(directory.path(), kDeclarations, source,
                    {DType::kBFloat16, /*max_shard_bytes=*/2542}, [](auto, auto) {});
-  // embed is larger than a shard; a.weight, a.bias and norm.weight fill one to the last byte.
+  // embed and b.weight are larger than a shard; a.weight, a.bias and norm.weight fill one to the
+  // last byte.
   EXPECT_THAT(file_names(directory.path()),
-              ElementsAre("model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
-                          "model-00003-of-00003.safetensors", "model.safetensors.index.json"));
+              ElementsAre("model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors",
+                          "model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors",
+                          "model.safetensors.index.json"));
   std::ifstream in(directory.path() / "model.safetensors.index.json");
   const nlohmann::json index = nlohmann::json::parse(in);
   EXPECT_EQ(index["metadata"]["total_size"], checkpoint_bytes(kDeclarations, DType::kBFloat16));
-  EXPECT_EQ(index["weight_map"]["a.bias"], "model-00002-of-00003.safetensors");
+  EXPECT_EQ(index["weight_map"]["a.bias"], "model-00002-of-00004.safetensors");
   SafetensorsSource read(directory.path(), kDeclarations);
   expect_equal(read, source);
 }

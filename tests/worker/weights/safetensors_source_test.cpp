@@ -129,6 +129,27 @@ TEST_F(SafetensorsSourceTest, SlicesEqualSlicesOfTheWhole) {
   }
 }
 
+TEST_F(SafetensorsSourceTest, StackedMatricesAreOne) {
+  TestTensor tensor = random_tensor("experts", "BF16", {12, 10}, 4);
+  tensor.shape = {3, 4, 10};
+  write("model.safetensors", {tensor});
+  SafetensorsSource source = open({{"experts", {3, 4, 10}}});
+  EXPECT_THAT(refusal({{"experts", {12, 10}}}), HasSubstr("experts"));
+  tensor.shape = {12, 10};
+  expect_slice(source, tensor, {3, 14}, {2, 11}, DType::kFloat32);
+  expect_visit(source, tensor, {3, 14}, {2, 11});
+  EXPECT_ERROR(source.read_vector("experts", {0, 3}), kInternal);
+}
+
+TEST_F(SafetensorsSourceTest, WhatBeginsWithASkippedPrefixIsNotRead) {
+  const TestTensor tensor = random_tensor("w", "BF16", {2, 4}, 4);
+  write("model.safetensors", {tensor, random_tensor("vision.w", "BF16", {3}, 5)});
+  ExtraTensors extra;
+  EXPECT_THAT(refusal({{"w", {2, 4}}}, extra), HasSubstr("vision.w"));
+  extra.skipped_prefixes = {"vision."};
+  EXPECT_EQ(refusal({{"w", {2, 4}}}, extra), "");
+}
+
 TEST_F(SafetensorsSourceTest, DataMayStartAtAnyByte) {
   for (const std::string padding : {"", " ", "  ", "   "}) {
     const TestTensor tensor = random_tensor("w", "F32", {3, 5}, 4);
