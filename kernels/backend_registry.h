@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,9 +23,6 @@ struct BackendOptions {
   /// "cuda": a row's bits depend on its own inputs alone (ops.h), at a cost. The others always are.
   bool deterministic = false;
 };
-
-/// Names that create_backend knows.
-std::span<const std::string_view> backend_names();
 
 /// @throws Error{kInvalidArgument} for an unknown name or an instruction set that the machine
 /// lacks.

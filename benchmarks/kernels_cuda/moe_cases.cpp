@@ -78,7 +78,7 @@ void moe_cases(Reporter& reporter) {
         [&](int) {
           backend.moe_experts({.x = {x.data(), DType::kBFloat16, rows, kHidden, kHidden},
                                .weights = &weights,
-                               .activation = kernels::Activation::kSilu,
+                               .activation = Activation::kSilu,
                                .experts_per_token = kPerToken,
                                .experts = route.experts,
                                .expert_weights = route.weights,

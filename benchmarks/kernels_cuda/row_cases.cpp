@@ -42,7 +42,7 @@ void row_cases(Reporter& reporter) {
     const kernels::Buffer gate_up = random_fp32(backend, kSets * rows * 2 * kIntermediate);
     const kernels::Buffer product = backend.allocate(kSets * rows * kIntermediate * 2);
     reporter.row("act_mul" + suffix, count * kIntermediate * 10, 0, [&](int run) {
-      backend.act_mul(kernels::Activation::kSilu,
+      backend.act_mul(Activation::kSilu,
                       part(gate_up, DType::kFloat32, rows, 2 * kIntermediate, run),
                       part(product, DType::kBFloat16, rows, kIntermediate, run));
     });

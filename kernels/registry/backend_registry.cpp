@@ -14,19 +14,14 @@ struct BackendEntry {
   std::unique_ptr<Backend> (*create)(const BackendOptions&);
 };
 
-// To add a back end: a folder beside this one, and one line here and in backend_names().
+// To add a back end: a folder beside this one, and one line here.
 constexpr BackendEntry kBackends[] = {
     {"reference", &create_reference_backend},
     {"cpu", &create_cpu_backend},
     {"cuda", &load_cuda_backend},
 };
-constexpr std::string_view kNames[] = {kBackends[0].name, kBackends[1].name, kBackends[2].name};
 
 }  // namespace
-
-std::span<const std::string_view> backend_names() {
-  return kNames;
-}
 
 std::unique_ptr<Backend> create_backend(std::string_view name, const BackendOptions& options) {
   TESSERA_REQUIRE(options.num_threads >= 1, "num_threads ", options.num_threads, ": at least 1");

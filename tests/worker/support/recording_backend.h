@@ -45,6 +45,8 @@ class RecordingBackend final : public kernels::Backend {
   void download(const void* device, void* host, std::int64_t num_bytes) override {
     backend_.download(device, host, num_bytes);
   }
+  bool computes_in_host_memory() const override { return backend_.computes_in_host_memory(); }
+  std::int64_t memory_for_pages() const override { return backend_.memory_for_pages(); }
   std::unique_ptr<kernels::PackedMatrix> create_packed(const kernels::PackShape& shape) override {
     return backend_.create_packed(shape);
   }
@@ -142,6 +144,20 @@ class RecordingBackend final : public kernels::Backend {
   }
   void soft_embedding(const kernels::SoftEmbeddingArgs& args) override {
     backend_.soft_embedding(args);
+  }
+  void logit_statistics(const kernels::StoredLogits& logits,
+                        std::span<const Measure> measures,
+                        std::span<kernels::LogitStatistics> statistics) override {
+    backend_.logit_statistics(logits, measures, statistics);
+  }
+  void count_digits(const kernels::StoredLogits& logits,
+                    std::span<const kernels::DigitQuery> queries,
+                    std::span<kernels::DigitBin> bins) override {
+    backend_.count_digits(logits, queries, bins);
+  }
+  void drop_logits(const kernels::StoredLogits& logits,
+                   std::span<const kernels::LogitKey> cuts) override {
+    backend_.drop_logits(logits, cuts);
   }
 
  private:
