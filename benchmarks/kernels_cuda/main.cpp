@@ -24,7 +24,8 @@ int run(int argc, char** argv) {
   }
   const auto backend =
       tessera::kernels::cuda::create_cuda_backend({.deterministic = deterministic});
-  tessera::benchmarks::Reporter reporter(*backend);
+  const auto fastest = tessera::kernels::cuda::create_cuda_backend({});
+  tessera::benchmarks::Reporter reporter(*backend, *fastest);
   tessera::benchmarks::gemm_cases(reporter);
   tessera::benchmarks::row_cases(reporter);
   tessera::benchmarks::attention_cases(reporter);
