@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs the programs, the CUDA module and the shared libraries they need into one archive that runs
-# wherever it is unpacked: no packages, no toolkit.
+# wherever it is unpacked, with no toolkit. Only mpirun, of Open MPI 4, must be on the machine.
 #
 #   deploy/bundle.sh                 build/tessera-bundle.tar.gz, of build/release
 #   deploy/bundle.sh --system-cuda   leaves out CUDA, NCCL and MPI, for machines that have them
