@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "kernels/cuda/attention/block_attention.h"
 #include "kernels/visibility.h"
 #include "tests/kernels/attention_scene.h"
 
@@ -39,6 +40,12 @@ AttentionArgs decode(std::int32_t context, std::vector<AttentionSpan>& spans) {
   return args;
 }
 
+AttentionPlan planned(const AttentionArgs& args, const PlanShape& shape) {
+  AttentionPlan plan;
+  plan_attention(args, shape, plan);
+  return plan;
+}
+
 std::int64_t longest(const AttentionPlan& plan) {
   std::int64_t keys = 0;
   for (const PlanItem& item : plan.items) {
@@ -51,10 +58,9 @@ TEST(AttentionPlanTest, EveryQueryMeetsEveryKeyThatItSeesOnce) {
   for (std::uint32_t seed = 0; seed < 40; ++seed) {
     const SceneBatch batch = random_batch(16, 1 + static_cast<int>(seed % 6), 5, seed, 3000);
     const PlanCase plan_case(batch);
-    const AttentionPlan plan =
-        plan_attention(plan_case.args, {.tile_queries = seed % 2 == 0 ? 64 : 128,
-                                        .part_keys = seed % 3 == 0 ? 1024 : 0,
-                                        .num_slots = 1 << (seed % 8)});
+    const AttentionPlan plan = planned(plan_case.args, {.tile_queries = seed % 2 == 0 ? 64 : 128,
+                                                        .part_keys = seed % 3 == 0 ? 1024 : 0,
+                                                        .num_slots = 1 << (seed % 8)});
     const std::int32_t group = batch.shape.group();
     for (const AttentionSpan& span : plan_case.args.spans) {
       for (std::int32_t query = 0; query < span.num_rows * group; ++query) {
@@ -85,8 +91,7 @@ TEST(AttentionPlanTest, PartsGoWhereTheMergeFindsThem) {
   for (std::uint32_t seed = 0; seed < 20; ++seed) {
     const SceneBatch batch = random_batch(16, 3, 5, seed, 3000);
     const PlanCase plan_case(batch);
-    const AttentionPlan plan =
-        plan_attention(plan_case.args, {.tile_queries = 64, .part_keys = 512});
+    const AttentionPlan plan = planned(plan_case.args, {.tile_queries = 64, .part_keys = 512});
     std::map<std::int32_t, const PlanItem*> items;  // by where their sums go
     for (const PlanItem& item : plan.items) {
       if (item.first_partial < 0) continue;
@@ -117,24 +122,21 @@ TEST(AttentionPlanTest, PartsGoWhereTheMergeFindsThem) {
 
 TEST(AttentionPlanTest, ALongContextIsCutIntoEnoughForTheGpu) {
   std::vector<AttentionSpan> one(1);
-  const AttentionPlan plan =
-      plan_attention(decode(131072, one), {.tile_queries = 128, .num_slots = 132});
+  const AttentionPlan plan = planned(decode(131072, one), {.tile_queries = 128, .num_slots = 132});
   EXPECT_GE(plan.items.size() * 8, 120U);
   EXPECT_LE(longest(plan), 131072 / 15);
 }
 
 TEST(AttentionPlanTest, AShortContextIsNotCutToPieces) {
   std::vector<AttentionSpan> one(1);
-  const AttentionPlan plan =
-      plan_attention(decode(2048, one), {.tile_queries = 128, .num_slots = 132});
+  const AttentionPlan plan = planned(decode(2048, one), {.tile_queries = 128, .num_slots = 132});
   EXPECT_GT(plan.items.size(), 1U);
   EXPECT_LE(plan.items.size(), 9U);
 }
 
 TEST(AttentionPlanTest, ABatchThatFillsTheGpuIsNotCut) {
   std::vector<AttentionSpan> many(64);
-  const AttentionPlan plan =
-      plan_attention(decode(2048, many), {.tile_queries = 128, .num_slots = 132});
+  const AttentionPlan plan = planned(decode(2048, many), {.tile_queries = 128, .num_slots = 132});
   EXPECT_EQ(plan.items.size(), 64U);
   EXPECT_TRUE(plan.merges.empty());
   EXPECT_EQ(plan.num_partials, 0);
@@ -143,11 +145,81 @@ TEST(AttentionPlanTest, ABatchThatFillsTheGpuIsNotCut) {
 TEST(AttentionPlanTest, TheLongestComeFirst) {
   const SceneBatch batch = random_batch(16, 3, 8, /*seed=*/5, 3000);
   const PlanCase plan_case(batch);
-  const AttentionPlan plan = plan_attention(plan_case.args, {.part_keys = 1024});
+  const AttentionPlan plan = planned(plan_case.args, {.part_keys = 1024});
   EXPECT_TRUE(
       std::is_sorted(plan.items.begin(), plan.items.end(), [](const auto& a, const auto& b) {
         return a.key_end - a.key_begin > b.key_end - b.key_begin;
       }));
+}
+
+TEST(AttentionPlanTest, NoPlanExceedsTheLongest) {
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    const SceneBatch batch = random_batch(16, 1 + static_cast<int>(seed % 6), 5, seed, 3000);
+    const PlanCase plan_case(batch);
+    AttentionLimits limits = {.max_spans = 5,
+                              .page_size = 16,
+                              .num_q_heads = plan_case.args.num_q_heads,
+                              .num_kv_heads = plan_case.args.pages.num_kv_heads};
+    for (const AttentionSpan& span : plan_case.args.spans) {
+      const std::int64_t pages = std::max(span.first, span.cache_len) / 16 + 1;
+      limits.max_rows += span.num_rows;
+      limits.max_span_rows = std::max<std::int64_t>(limits.max_span_rows, span.num_rows);
+      limits.max_pages += pages;
+      limits.max_span_pages = std::max(limits.max_span_pages, pages);
+    }
+    const PlanShape shape = {.tile_queries = seed % 2 == 0 ? 64 : 128,
+                             .part_keys = seed % 3 == 0 ? 256 : 0,
+                             .num_slots = 1 << (seed % 8)};
+    const PlanLengths longest = longest_plan(limits, shape);
+    const AttentionPlan plan = planned(plan_case.args, shape);
+    EXPECT_LE(plan.items.size(), longest.items) << "seed " << seed;
+    EXPECT_LE(plan.merges.size(), longest.merges) << "seed " << seed;
+    EXPECT_LE(plan.page_table.size(), longest.page_table) << "seed " << seed;
+    EXPECT_LE(plan.fresh_ends.size(), longest.fresh_ends) << "seed " << seed;
+    EXPECT_LE(plan.num_partials, longest.num_partials) << "seed " << seed;
+  }
+}
+
+TEST(AttentionPlanTest, APlanIsWrittenOverAnother) {
+  const SceneBatch large = random_batch(16, 3, 8, /*seed=*/6, 3000);
+  const SceneBatch small = random_batch(16, 3, 3, /*seed=*/7, 300);
+  const PlanCase large_case(large);
+  const PlanCase small_case(small);
+  const PlanShape shape = {.part_keys = 512};
+  AttentionPlan plan = planned(large_case.args, shape);
+  const PlanItem* items = plan.items.data();
+  plan_attention(small_case.args, shape, plan);
+  const AttentionPlan fresh = planned(small_case.args, shape);
+  EXPECT_EQ(plan.items.data(), items);
+  ASSERT_EQ(plan.items.size(), fresh.items.size());
+  EXPECT_EQ(plan.page_table, fresh.page_table);
+  EXPECT_EQ(plan.fresh_ends, fresh.fresh_ends);
+  EXPECT_EQ(plan.num_partials, fresh.num_partials);
+}
+
+// Room for more partial sums than there are, and plans of one shape after the other: what a
+// recorded launch meets.
+TEST(AttentionPlanTest, ALaunchReadsWhatThePlanIsFromTheDevice) {
+  Context context(/*deterministic=*/false);
+  for (std::uint32_t seed = 0; seed < 4; ++seed) {
+    const SceneBatch batch = random_batch(64, 4, 4, seed, seed % 2 == 0 ? 1500 : 200);
+    AttentionScene alone(batch.shape, 16, batch.spans, 1);
+    AttentionScene staged(batch.shape, 16, batch.spans, 1);
+    block_attention(context, alone.args(batch.scale, batch.window));
+    const AttentionArgs args = staged.args(batch.scale, batch.window);
+    const PlanShape shape = attention_plan_shape(context, args.pages, args.num_q_heads, 1000);
+    StagedPlan plan = stage_plan(context, planned(args, shape), shape);
+    plan.max_partials = 4096;
+    launch_attention(context, args, plan);
+    for (std::size_t i = 0; i < batch.spans.size(); ++i) {
+      for (std::int32_t row = 0; row < batch.spans[i].rows.num_rows; ++row) {
+        const auto want = alone.out(i, row);
+        const auto got = staged.out(i, row);
+        ASSERT_TRUE(std::equal(want.begin(), want.end(), got.begin(), got.end()))
+            << "seed " << seed << " span " << i << " row " << row;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -45,12 +45,22 @@ struct MergeItem {
   std::int32_t num_parts = 0;
 };
 
+/// Queries of one span that share items, and the keys that one of them or more may see.
+struct PlanTile {
+  std::int32_t span = 0;  ///< Of AttentionArgs::spans.
+  std::int32_t first_query = 0;
+  std::int32_t num_queries = 0;
+  PositionRange keys;
+  std::int32_t first_partial = -1;  ///< Of the first part; -1: there is one part.
+};
+
 struct AttentionPlan {
   std::vector<PlanItem> items;    ///< Longest first.
   std::vector<MergeItem> merges;  ///< Of the queries in parts.
   std::vector<PageId> page_table;
   std::vector<Position> fresh_ends;  ///< Of each row: end of the new rows that it sees.
   std::int32_t num_partials = 0;     ///< For each KV head.
+  std::vector<PlanTile> tiles;       ///< What the items were cut from.
 };
 
 /// How a plan cuts the work.
@@ -63,6 +73,31 @@ struct PlanShape {
   std::int32_t num_slots = 1;  ///< CTAs that run at once.
 };
 
-AttentionPlan plan_attention(const AttentionArgs& args, const PlanShape& shape);
+/// Writes the plan of a call over what `plan` had; allocates only where its vectors are too short.
+void plan_attention(const AttentionArgs& args, const PlanShape& shape, AttentionPlan& plan);
+
+/// The largest calls that memory is made ready for.
+struct AttentionLimits {
+  std::int64_t max_rows = 0;       ///< Of all spans.
+  std::int64_t max_span_rows = 0;  ///< Of one.
+  std::int64_t max_spans = 0;
+  std::int64_t max_pages = 0;  ///< Of all positions before the rows of spans, cached or not.
+  std::int64_t max_span_pages = 0;
+  std::int32_t page_size = 0;
+  std::int32_t num_q_heads = 0;
+  std::int32_t num_kv_heads = 0;
+};
+
+/// Lengths of a plan's arrays, and its num_partials.
+struct PlanLengths {
+  std::int64_t items = 0;
+  std::int64_t merges = 0;
+  std::int64_t page_table = 0;
+  std::int64_t fresh_ends = 0;
+  std::int64_t num_partials = 0;
+};
+
+/// What no plan within the limits exceeds.
+PlanLengths longest_plan(const AttentionLimits& limits, const PlanShape& shape);
 
 }  // namespace tessera::kernels::cuda

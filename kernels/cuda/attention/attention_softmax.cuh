@@ -134,7 +134,8 @@ __device__ void store_result(const AttentionKernelArgs& args,
       }
       continue;
     }
-    const std::int64_t partial = kv_head * args.num_partials + item.first_partial + query;
+    const std::int64_t partial =
+        std::int64_t{item.first_partial + query} * args.num_kv_heads + kv_head;
     if (lane_col == 0) args.partial_stats[partial] = {softmax.top(half) * args.scale, total};
     float* sums = args.partial_sums + partial * args.head_dim;
 #pragma unroll

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/cuda/attention/attention_plan.h"
+#include "kernels/cuda/attention/block_attention.h"
 #include "kernels/cuda/device/async_copy.h"
 #include "kernels/cuda/device/bfloat16.h"
 #include "kernels/cuda/device/exponential.h"
@@ -21,13 +21,13 @@ struct AttentionKernelArgs {
   RowsView<Bf16> out;
   const Bf16* k_pages;
   const Bf16* v_pages;
+  const PlanHeader* header;
   const PlanItem* items;
   const MergeItem* merges;
   const PageId* page_table;
   const Position* fresh_ends;
-  float* partial_sums;    // [KV head][num_partials][head_dim]: of weights times values
-  float2* partial_stats;  // [KV head][num_partials]: largest score, sum of weights
-  std::int64_t num_partials;
+  float* partial_sums;    // [partial][KV head][head_dim]: of weights times values
+  float2* partial_stats;  // [partial][KV head]: largest score, sum of weights
   int num_kv_heads;
   int group;
   int head_dim;
@@ -40,6 +40,13 @@ struct AttentionKernelArgs {
   bool new_aligned;         // of k and v
   bool pages_aligned;
 };
+
+/// A CTA's share of work that comes longest first: CTAs take turns, forwards and backwards, so that
+/// all get about the same. The first piece of a CTA is blockIdx.x. @return The piece behind `work`.
+__device__ inline int next_work(int work) {
+  const auto num_ctas = static_cast<int>(gridDim.x);
+  return (work / num_ctas + 2) * num_ctas - 1 - work % num_ctas;
+}
 
 /// Panels of 64 columns, one after the other; within a panel the eight pieces of 16 bytes of a row
 /// change places with the row: eight rows of a column lie in different banks. The layout that

@@ -5,12 +5,15 @@
 
 namespace tessera::kernels::cuda {
 
-/// A kernel that does the items of a plan, one in each CTA, for the KV head blockIdx.y.
+/// A kernel whose CTAs share the items of a plan, each for every KV head.
 struct AttentionVariant {
   void (*kernel)(AttentionKernelArgs) = nullptr;
   LaunchShape shape;    ///< Without the grid.
   int num_queries = 0;  ///< That an item may have.
 };
+
+/// Kernels on mma.sync. @param few_queries  Items of 64 queries where there is a choice.
+AttentionVariant tile_variant(int head_dim, bool few_queries);
 
 inline constexpr int kMaxWarpgroupHeadDim = 256;
 

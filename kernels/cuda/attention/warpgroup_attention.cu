@@ -57,19 +57,15 @@ __device__ void begin_values(SharedSpan<Bf16> values,
     }
   }
 }
-#endif
 
-// As attention_kernel of block_attention.cu. The products of one warpgroup run while the other does
-// its softmax, and both while the next keys are asked for.
+// As run_item of tile_attention.cu. The products of one warpgroup run while the other does its
+// softmax, and both while the next keys are asked for.
 template <typename Shape>
-__global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel(
-    const __grid_constant__ AttentionKernelArgs args) {
-#ifdef TESSERA_HAS_WARPGROUP_UNIT
-  SharedMemory memory;
-  const auto queries = memory.take<Bf16>(Shape::kQueries * Shape::kDim);
-  const auto stages = memory.take<Bf16>(Shape::kStages * Shape::kStageElements);
-  const PlanItem& item = args.items[blockIdx.x];
-  const int kv_head = static_cast<int>(blockIdx.y);
+__device__ void run_item(const AttentionKernelArgs& args,
+                         const PlanItem& item,
+                         int kv_head,
+                         SharedSpan<Bf16> queries,
+                         SharedSpan<Bf16> stages) {
   const KeyWindow window(args, item);
   const int end = (item.key_end + Shape::kKeys - 1) / Shape::kKeys;
   int loading = next_tile<Shape::kKeys>(window, item.key_begin / Shape::kKeys, end);
@@ -126,8 +122,25 @@ __global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel
     stage_index = stage_index + 1 < Shape::kStages ? stage_index + 1 : 0;
     finish_products(softmax.sums());
   }
+  async_wait<0>();
+  __syncthreads();  // the next item overwrites the queries
   softmax.finish();
   store_result<Shape>(args, item, kv_head, first_query, /*first_col=*/0, softmax);
+}
+#endif
+
+template <typename Shape>
+__global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel(
+    const __grid_constant__ AttentionKernelArgs args) {
+#ifdef TESSERA_HAS_WARPGROUP_UNIT
+  SharedMemory memory;
+  const auto queries = memory.take<Bf16>(Shape::kQueries * Shape::kDim);
+  const auto stages = memory.take<Bf16>(Shape::kStages * Shape::kStageElements);
+  for (auto work = static_cast<int>(blockIdx.x); work < args.header->num_items * args.num_kv_heads;
+       work = next_work(work)) {
+    run_item<Shape>(args, args.items[work / args.num_kv_heads], work % args.num_kv_heads, queries,
+                    stages);
+  }
 #endif
 }
 
