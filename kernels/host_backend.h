@@ -1,9 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstring>
 
+#include "common/tensor/padding.h"
 #include "kernels/available_memory.h"
+#include "kernels/op_checks.h"
 #include "kernels/ops.h"
+#include "kernels/tree_sum.h"
 
 namespace tessera::kernels {
 
@@ -22,6 +26,19 @@ class HostBackend : public Backend {
   std::int64_t memory_for_pages() const override {
     constexpr double kShare = 0.6;  // the machine has other things to do
     return static_cast<std::int64_t>(kShare * static_cast<double>(available_memory_bytes()));
+  }
+
+  void* native_stream() const override { return nullptr; }
+  std::string_view physical_device() const override { return {}; }
+  void watch_waits(std::function<void(std::chrono::milliseconds)>) override {}  // nothing waits
+
+  void sum_parts(ConstMatrixView parts, std::span<float> out) override {
+    check_sum_parts(parts, out);
+    std::array<const float*, kNumLeaves> inputs;
+    for (std::int64_t i = 0; i < parts.rows; ++i) {
+      inputs[static_cast<std::size_t>(i)] = static_cast<const float*>(parts.row(i));
+    }
+    tree_sum({inputs.data(), static_cast<std::size_t>(parts.rows)}, out.data(), out.size());
   }
 
   void logit_statistics(const StoredLogits& logits,

@@ -170,6 +170,13 @@ void check_gather_rows(const ConstMatrixView& x,
   }
 }
 
+void check_sum_parts(const ConstMatrixView& parts, std::span<const float> out) {
+  TESSERA_REQUIRE(is_leaf_count(static_cast<std::int32_t>(parts.rows)), "sum_parts: ", parts.rows,
+                  " parts; allowed: 1, 2, 4, 8");
+  require_shape("sum_parts: parts", parts, DType::kFloat32, parts.rows,
+                static_cast<std::int64_t>(out.size()));
+}
+
 void check_qkv(const QkvArgs& args, DType activation, DType cache) {
   require_pages(args.pages);
   const std::int64_t head_dim = args.pages.head_dim;

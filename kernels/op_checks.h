@@ -35,6 +35,7 @@ void check_act_mul(const ConstMatrixView& gate_up, const MatrixView& out, DType 
 void check_gather_rows(const ConstMatrixView& x,
                        std::span<const std::int64_t> rows,
                        const MatrixView& out);
+void check_sum_parts(const ConstMatrixView& parts, std::span<const float> out);
 void check_qkv(const QkvArgs& args, DType activation, DType cache);
 void check_attention(const AttentionArgs& args, DType activation, DType cache);
 void check_gemm(const ConstMatrixView& a,

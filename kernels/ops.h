@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -153,6 +155,20 @@ class Backend {
   /// on this device together.
   virtual std::int64_t memory_for_pages() const = 0;
 
+  // --- for other libraries that work on the device ---
+
+  /// Where operations are queued: a cudaStream_t; null if the back end computes in host memory.
+  virtual void* native_stream() const = 0;
+
+  /// Name of the device among those of this machine, the same for all back ends that share it;
+  /// empty if the back end computes in host memory.
+  virtual std::string_view physical_device() const = 0;
+
+  /// Sets what is called again and again while an operation waits for the device, with the time
+  /// that the wait has taken so far; null: nothing is. It may throw, which ends the wait: work of
+  /// other libraries may wait for what never comes.
+  virtual void watch_waits(std::function<void(std::chrono::milliseconds)> watch) = 0;
+
   // --- weights ---
 
   /// An all-zero packed matrix; pack_rows fills it.
@@ -229,6 +245,13 @@ class Backend {
   virtual void gather_rows(ConstMatrixView x,
                            std::span<const std::int64_t> rows,
                            MatrixView out) = 0;
+
+  // --- sums over ranks ---
+
+  /// out[i] = the sum of column i, added in the order of for_each_branch (partition.h).
+  /// @param parts  fp32 [1, 2, 4 or 8, count]
+  /// @param out    [count] in memory from allocate(), no part of `parts`
+  virtual void sum_parts(ConstMatrixView parts, std::span<float> out) = 0;
 
   // --- attention ---
 

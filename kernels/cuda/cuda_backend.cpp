@@ -29,7 +29,8 @@ class CudaBackend final : public Backend {
       : context_(options.deterministic),
         name_(detail::concat("cuda sm_",
                              context_.device().compute_capability,
-                             options.deterministic ? " deterministic" : "")) {}
+                             options.deterministic ? " deterministic" : "")),
+        device_(context_.device().name) {}
 
   std::string_view device_name() const override { return name_; }
   DType activation_dtype() const override { return DType::kBFloat16; }
@@ -39,18 +40,24 @@ class CudaBackend final : public Backend {
 
   void upload(const void* host, void* device, std::int64_t num_bytes) override {
     copy_async(host, device, num_bytes, context_.stream());
-    synchronize(context_.stream());
+    context_.wait();
   }
 
   void download(const void* device, void* host, std::int64_t num_bytes) override {
     copy_async(device, host, num_bytes, context_.stream());
-    synchronize(context_.stream());
+    context_.wait();
   }
 
   bool computes_in_host_memory() const override { return false; }
   std::int64_t memory_for_pages() const override {
     constexpr double kShare = 0.85;  // the rest is for workspaces
     return static_cast<std::int64_t>(kShare * static_cast<double>(free_device_bytes()));
+  }
+
+  void* native_stream() const override { return context_.stream(); }
+  std::string_view physical_device() const override { return device_; }
+  void watch_waits(std::function<void(std::chrono::milliseconds)> watch) override {
+    context_.watch_waits(std::move(watch));
   }
 
   std::unique_ptr<PackedMatrix> create_packed(const PackShape& shape) override {
@@ -132,6 +139,10 @@ class CudaBackend final : public Backend {
 
   void gather_rows(ConstMatrixView x, std::span<const std::int64_t> rows, MatrixView out) override {
     cuda::gather_rows(context_, x, rows, out);
+  }
+
+  void sum_parts(ConstMatrixView parts, std::span<float> out) override {
+    cuda::sum_parts(context_, parts, out);
   }
 
   void qk_norm_rope_store(const QkvArgs& args) override {
@@ -229,6 +240,7 @@ class CudaBackend final : public Backend {
 
   Context context_;
   std::string name_;
+  std::string device_;
   Buffer packing_;
 };
 

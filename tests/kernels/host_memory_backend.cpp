@@ -147,6 +147,10 @@ class HostMemoryBackend final : public HostBackend {
     mirrored([&](Mirror& m) { device_->gather_rows(m.in(x), rows, m.out(out)); });
   }
 
+  void sum_parts(ConstMatrixView parts, std::span<float> to) override {
+    mirrored([&](Mirror& m) { device_->sum_parts(m.in(parts), m.out(to)); });
+  }
+
   void qk_norm_rope_store(const QkvArgs& host) override {
     mirrored([&](Mirror& m) {
       QkvArgs args = host;

@@ -284,6 +284,44 @@ TEST_P(RowsTest, ScaleMultipliesEveryElement) {
   backend_->scale({nullptr, DType::kFloat32, 0, 37, 37}, 2.0F);  // no rows
 }
 
+// Floats of many magnitudes: any other order of the sums gives other bits.
+Matrix parts_of(std::int64_t count, std::int64_t cols, std::int64_t padding) {
+  Matrix parts = random_matrix(count, cols, 6, padding);
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (std::int64_t j = 0; j < cols; ++j) {
+      parts.at(i, j) = std::ldexp(parts.at(i, j), static_cast<int>((3 * i + 5 * j) % 20));
+    }
+  }
+  return parts;
+}
+
+float tree_sum_of(const Matrix& parts, std::int64_t first, std::int64_t count, std::int64_t col) {
+  if (count == 1) return parts.at(first, col);
+  return tree_sum_of(parts, first, count / 2, col) +
+         tree_sum_of(parts, first + count / 2, count / 2, col);
+}
+
+TEST_P(RowsTest, PartsAddUpAlongTheTree) {
+  constexpr float kGuard = 12345.0F;
+  for (const std::int64_t count : {1, 2, 4, 8}) {
+    for (const std::int64_t cols : {0, 1, 7, 64, 1024, 4099}) {
+      for (const std::size_t shift : {0U, 1U}) {  // of `out`, from an address of 16 bytes
+        const Matrix parts = parts_of(count, cols, shift == 0 ? 4 : 3);
+        const auto length = static_cast<std::size_t>(cols);
+        std::vector<float> memory(length + 8, kGuard);
+        const auto begin = 4 - reinterpret_cast<std::uintptr_t>(memory.data()) / 4 % 4 + shift;
+        backend_->sum_parts(parts.view(), std::span(memory).subspan(begin, length));
+        for (std::size_t j = 0; j < memory.size(); ++j) {
+          const auto col = static_cast<std::int64_t>(j) - static_cast<std::int64_t>(begin);
+          const bool is_sum = col >= 0 && col < cols;
+          ASSERT_EQ(memory[j], is_sum ? tree_sum_of(parts, 0, count, col) : kGuard)
+              << count << " parts of " << cols << ", entry " << col;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(RowsTest, ThreadsDoNotChangeABit) {
   const Matrix x = random_matrix(67, 400, 14);
   const std::vector<float> weight(400, 1.5F);
@@ -311,6 +349,9 @@ TEST_P(RowsTest, RefusesWhatTheContractForbids) {
   EXPECT_ERROR(backend_->rms_norm_once(x.view(), weight, 1e-6F, out.view()), kInvalidArgument);
   EXPECT_ERROR(backend_->act_mul(Activation::kSilu, x.view(), out.view()), kInvalidArgument);
   EXPECT_ERROR(backend_->add(x.view(), Matrix(2, 5).view()), kInvalidArgument);
+  std::vector<float> sum(6);
+  EXPECT_ERROR(backend_->sum_parts(Matrix(3, 6).view(), sum), kInvalidArgument);
+  EXPECT_ERROR(backend_->sum_parts(Matrix(2, 5).view(), sum), kInvalidArgument);
   const std::vector<std::int64_t> rows = {0, 2};
   EXPECT_ERROR(backend_->gather_rows(x.view(), rows, Matrix(2, 6).view()), kInvalidArgument);
 }

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/base/error.h"
-#include "worker/comm/tree_sum.h"
+#include "kernels/tree_sum.h"
 
 namespace tessera {
 namespace {
@@ -72,7 +72,7 @@ void SlotCommunicator::sum_in_one_round(std::span<float> values) {
   for (std::int32_t r = 0; r < size_; ++r) {
     inputs[r] = r == rank_ ? values.data() : reinterpret_cast<const float*>(exchange_->peer(r));
   }
-  tree_sum({inputs.data(), static_cast<std::size_t>(size_)}, values.data(), values.size());
+  kernels::tree_sum({inputs.data(), static_cast<std::size_t>(size_)}, values.data(), values.size());
 }
 
 // Rank r sums part r of what all others show it, and shows the sum.
@@ -96,7 +96,7 @@ void SlotCommunicator::sum_in_two_rounds(std::span<float> values) {
     inputs[r] = reinterpret_cast<const float*>(source + own.begin);
   }
   auto* const sum = reinterpret_cast<float*>(bytes + own.begin);
-  tree_sum({inputs.data(), ranks}, sum, own.bytes / sizeof(float));
+  kernels::tree_sum({inputs.data(), ranks}, sum, own.bytes / sizeof(float));
   copy_bytes(exchange_->slot() + own.begin, sum, own.bytes);
   meet("all_reduce_tree", {mine.data(), ranks}, {parts.data(), ranks});
 

@@ -24,7 +24,7 @@ const void* Context::stage_bytes(const void* data, std::int64_t num_bytes) {
   TESSERA_CHECK(num_bytes <= kStagingBytes, "an array of ", num_bytes, " bytes; at most ",
                 kStagingBytes, " are staged");
   if (staged_ + num_bytes > kStagingBytes) {
-    synchronize(stream_);
+    wait();
     staged_ = 0;
   }
   std::byte* host = staging_host_.as<std::byte>() + staged_;
@@ -37,7 +37,7 @@ const void* Context::stage_bytes(const void* data, std::int64_t num_bytes) {
 
 std::byte* Context::scratch(std::int64_t num_bytes) {
   if (scratch_.num_bytes() < num_bytes) {
-    synchronize(stream_);
+    wait();
     scratch_ = {};
     scratch_ = allocate_device(num_bytes);
   }

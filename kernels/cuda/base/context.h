@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include "kernels/buffer.h"
 #include "kernels/cuda/device/memory.h"
@@ -19,6 +20,12 @@ class Context {
   Stream stream() const { return stream_; }
   bool deterministic() const { return deterministic_; }
   const DeviceProperties& device() const { return device_; }
+
+  /// Waits for everything the stream has. @throws Error{kDevice} for what failed in it.
+  void wait() const { synchronize(stream_, watch_); }
+
+  /// As Backend::watch_waits.
+  void watch_waits(WaitWatch watch) { watch_ = std::move(watch); }
 
   /// Copies a host array to the device, behind what the stream has.
   /// @return Device memory, 16-byte aligned, valid for operations called before the next 8 MiB are
@@ -41,6 +48,7 @@ class Context {
   bool deterministic_;
   DeviceProperties device_;
   Stream stream_;
+  WaitWatch watch_;
   Buffer staging_host_;
   Buffer staging_device_;
   std::int64_t staged_ = 0;  // bytes of the ring in use

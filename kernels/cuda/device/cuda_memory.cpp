@@ -1,3 +1,7 @@
+#include <sched.h>
+
+#include <array>
+
 #include "kernels/cuda/device/cuda_check.h"
 #include "kernels/cuda/device/memory.h"
 
@@ -61,8 +65,20 @@ void copy_async(const void* from, void* to, std::int64_t num_bytes, Stream strea
       cudaMemcpyAsync(to, from, static_cast<std::size_t>(num_bytes), cudaMemcpyDefault, stream));
 }
 
-void synchronize(Stream stream) {
-  TESSERA_CUDA_CHECK(cudaStreamSynchronize(stream));
+void synchronize(Stream stream, const WaitWatch& watch) {
+  if (!watch) {
+    TESSERA_CUDA_CHECK(cudaStreamSynchronize(stream));
+    return;
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  for (;;) {
+    const cudaError_t status = cudaStreamQuery(stream);
+    if (status == cudaSuccess) return;
+    if (status != cudaErrorNotReady) TESSERA_CUDA_CHECK(status);
+    watch(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
+                                                                begin));
+    sched_yield();  // ranks may have fewer cores than they are
+  }
 }
 
 DeviceProperties device_properties() {
@@ -76,6 +92,10 @@ DeviceProperties device_properties() {
   TESSERA_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
   TESSERA_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
   properties.compute_capability = major * 10 + minor;
+  std::array<char, 32> address{};
+  TESSERA_CUDA_CHECK(
+      cudaDeviceGetPCIBusId(address.data(), static_cast<int>(address.size()), device));
+  properties.name = address.data();
   return properties;
 }
 

@@ -27,11 +27,13 @@ void copy_async(const void* from, void* to, std::int64_t num_bytes, Stream) {
   if (num_bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(num_bytes));
 }
 
-void synchronize(Stream) {}
+void synchronize(Stream, const WaitWatch&) {}
 
 DeviceProperties device_properties() {
   // Few multiprocessors, so that small cases have several CTAs for each.
-  return {.num_multiprocessors = 4, .compute_capability = emulated_compute_capability};
+  return {.num_multiprocessors = 4,
+          .compute_capability = emulated_compute_capability,
+          .name = "emulated"};
 }
 
 }  // namespace tessera::kernels::cuda

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
+#include <string>
 
 #include "kernels/buffer.h"
 #include "kernels/cuda/device/types.h"
@@ -24,12 +27,17 @@ Stream create_stream();
 /// change until then.
 void copy_async(const void* from, void* to, std::int64_t num_bytes, Stream stream);
 
-/// Waits for everything the stream has. @throws Error{kDevice} for what failed in it.
-void synchronize(Stream stream);
+/// Called again and again during a wait, with the time it has taken so far; may throw.
+using WaitWatch = std::function<void(std::chrono::milliseconds)>;
+
+/// Waits for everything the stream has. @param watch  May be null.
+/// @throws Error{kDevice} for what failed in it; what `watch` throws.
+void synchronize(Stream stream, const WaitWatch& watch);
 
 struct DeviceProperties {
   int num_multiprocessors = 1;
   int compute_capability = 0;  ///< 90: 9.0
+  std::string name;            ///< Unique on this machine: its address on the PCI bus.
 };
 DeviceProperties device_properties();
 

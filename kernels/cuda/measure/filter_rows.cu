@@ -198,7 +198,7 @@ void logit_statistics(Context& context,
          context.stream(), partials, tops, static_cast<int>(keys), results);
   copy_async(results, statistics.data(), static_cast<std::int64_t>(statistics.size_bytes()),
              context.stream());
-  synchronize(context.stream());
+  context.wait();
 }
 
 void count_digits(Context& context,
@@ -214,7 +214,7 @@ void count_digits(Context& context,
   launch(&count_digits_kernel, chunks_of(logits, 2 * SharedMemory::bytes_of<Count>(kNumDigits)),
          context.stream(), rows_of(logits), context.stage(queries), results);
   copy_async(results, bins.data(), num_bytes, context.stream());
-  synchronize(context.stream());
+  context.wait();
 }
 
 void drop_logits(Context& context, const StoredLogits& logits, std::span<const LogitKey> cuts) {

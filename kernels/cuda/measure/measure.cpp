@@ -76,7 +76,7 @@ void measure(Context& context,
   }
   copy_async(results, partials.data(), static_cast<std::int64_t>(partials.size_bytes()),
              context.stream());
-  synchronize(context.stream());
+  context.wait();
 }
 
 void logits(Context& context,
@@ -120,7 +120,7 @@ void measure_logits(Context& context,
   }
   copy_async(results, partials.data(), static_cast<std::int64_t>(partials.size_bytes()),
              context.stream());
-  synchronize(context.stream());
+  context.wait();
 }
 
 }  // namespace tessera::kernels::cuda

@@ -144,6 +144,30 @@ __global__ __launch_bounds__(kThreads) void gather_kernel(RowsView<const float> 
                load_vector(x.row(rows[blockIdx.x]), col, out.cols, aligned));
 }
 
+// A CTA makes kCtaCols sums; a thread has its elements of all parts in flight at once.
+template <int kParts>
+__global__ __launch_bounds__(kThreads) void sum_parts_kernel(RowsView<const float> parts,
+                                                             float* out,
+                                                             bool aligned) {
+  const std::int64_t col =
+      (std::int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  if (col >= parts.cols) return;
+  float4 values[kParts];
+#pragma unroll
+  for (int part = 0; part < kParts; ++part) {
+    values[part] = load_vector(parts.row(part), col, parts.cols, aligned);
+  }
+  // The branches of for_each_branch.
+#pragma unroll
+  for (int distance = 1; distance < kParts; distance *= 2) {
+#pragma unroll
+    for (int left = 0; left < kParts; left += 2 * distance) {
+      values[left] = sum_of(values[left], values[left + distance]);
+    }
+  }
+  store_vector(out, col, parts.cols, aligned, values[0]);
+}
+
 LaunchShape elementwise(const MatrixView& out) {
   return {.grid_x = out.rows,
           .grid_y = (out.cols + kCtaCols - 1) / kCtaCols,
@@ -239,6 +263,17 @@ void gather_rows(Context& context,
   check_gather_rows(x, rows, out);
   launch(&gather_kernel, elementwise(out), context.stream(), rows_view<const float>(x),
          context.stage(rows), rows_view<float>(out), is_aligned(x) && is_aligned(out));
+}
+
+void sum_parts(Context& context, ConstMatrixView parts, std::span<float> out) {
+  check_sum_parts(parts, out);
+  const LaunchShape shape{.grid_x = (parts.cols + kCtaCols - 1) / kCtaCols, .threads = kThreads};
+  const auto kernel = parts.rows == 1   ? &sum_parts_kernel<1>
+                      : parts.rows == 2 ? &sum_parts_kernel<2>
+                      : parts.rows == 4 ? &sum_parts_kernel<4>
+                                        : &sum_parts_kernel<8>;
+  launch(kernel, shape, context.stream(), rows_view<const float>(parts), out.data(),
+         is_aligned(parts) && is_aligned(out.data()));
 }
 
 }  // namespace tessera::kernels::cuda

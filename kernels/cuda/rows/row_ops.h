@@ -6,7 +6,7 @@
 #include "kernels/cuda/base/context.h"
 #include "kernels/ops.h"
 
-/// Operations on rows, one CTA a row; contracts: kernels/ops.h.
+/// Operations on rows; contracts: kernels/ops.h.
 namespace tessera::kernels::cuda {
 
 void rms_norm(
@@ -32,5 +32,7 @@ void gather_rows(Context& context,
                  ConstMatrixView x,
                  std::span<const std::int64_t> rows,
                  MatrixView out);
+
+void sum_parts(Context& context, ConstMatrixView parts, std::span<float> out);
 
 }  // namespace tessera::kernels::cuda

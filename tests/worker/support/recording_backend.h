@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -47,6 +48,11 @@ class RecordingBackend final : public kernels::Backend {
   }
   bool computes_in_host_memory() const override { return backend_.computes_in_host_memory(); }
   std::int64_t memory_for_pages() const override { return backend_.memory_for_pages(); }
+  void* native_stream() const override { return backend_.native_stream(); }
+  std::string_view physical_device() const override { return backend_.physical_device(); }
+  void watch_waits(std::function<void(std::chrono::milliseconds)> watch) override {
+    backend_.watch_waits(std::move(watch));
+  }
   std::unique_ptr<kernels::PackedMatrix> create_packed(const kernels::PackShape& shape) override {
     return backend_.create_packed(shape);
   }
@@ -96,6 +102,9 @@ class RecordingBackend final : public kernels::Backend {
   void add(MatrixView sum, ConstMatrixView x) override { backend_.add(sum, x); }
   void gather_rows(ConstMatrixView x, std::span<const std::int64_t> rows, MatrixView out) override {
     backend_.gather_rows(x, rows, out);
+  }
+  void sum_parts(ConstMatrixView parts, std::span<float> out) override {
+    backend_.sum_parts(parts, out);
   }
   void qk_norm_rope_store(const kernels::QkvArgs& args) override;
   void block_attention(const kernels::AttentionArgs& args) override {

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <span>
 
-namespace tessera {
+namespace tessera::kernels {
 
 /// out[i] = ((inputs[0][i] + inputs[1][i]) + (inputs[2][i] + inputs[3][i])) + ...
 ///
@@ -11,4 +11,4 @@ namespace tessera {
 /// @param out     [count]; may be one of the inputs, overlaps none of them otherwise.
 void tree_sum(std::span<const float* const> inputs, float* out, std::size_t count);
 
-}  // namespace tessera
+}  // namespace tessera::kernels

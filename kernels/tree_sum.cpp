@@ -1,10 +1,10 @@
-#include "worker/comm/tree_sum.h"
+#include "kernels/tree_sum.h"
 
 #include <cstring>
 
 #include "common/base/error.h"
 
-namespace tessera {
+namespace tessera::kernels {
 namespace {
 
 // The loops are ivdep: `out` may be an input, but then element for element.
@@ -42,4 +42,4 @@ void tree_sum(std::span<const float* const> inputs, float* out, std::size_t coun
   }
 }
 
-}  // namespace tessera
+}  // namespace tessera::kernels
