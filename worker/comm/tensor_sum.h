@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -13,11 +14,20 @@ class TensorSum {
  public:
   virtual ~TensorSum() = default;
 
-  /// As Communicator::all_reduce_tree; in the order of the back end's operations.
+  /// As Communicator::all_reduce_tree; in the order of the back end's operations. Allocates
+  /// nothing.
+  /// @param values  At most as many as create_tensor_sum() was told.
   virtual void all_reduce_tree(std::span<float> values) = 0;
+
+  /// Whether a sum does nothing but queue work behind the back end's operations, so that a graph of
+  /// them can hold it.
+  virtual bool is_capturable() const = 0;
 };
 
 /// Borrows both. Memory of a device goes through the host's.
-std::unique_ptr<TensorSum> create_tensor_sum(Communicator& communicator, kernels::Backend& backend);
+/// @param max_count  Of the values of a sum.
+std::unique_ptr<TensorSum> create_tensor_sum(Communicator& communicator,
+                                             kernels::Backend& backend,
+                                             std::int64_t max_count);
 
 }  // namespace tessera

@@ -23,6 +23,11 @@ std::int64_t num_gathered(const EmbeddingRecipe& recipe) {
   return recipe.num_ids + 1;
 }
 
+// At least what one recipe gathers.
+std::int64_t num_workspace_rows(std::int32_t max_rows) {
+  return std::max(max_rows, EmbeddingRecipe::kMaxIds + 1);
+}
+
 std::span<float> values_of(const MatrixView& view) {
   return {static_cast<float*>(view.data), static_cast<std::size_t>(view.rows * view.cols)};
 }
@@ -44,15 +49,15 @@ Decoder::Decoder(const ModelSpec& spec,
                  const RankShard& shard,
                  const ModelWeights& weights,
                  kernels::Backend& backend,
-                 Communicator& communicator,
+                 TensorSum& sum,
                  std::int32_t max_rows,
                  std::int32_t num_positions)
     : spec_(spec),
       shard_(shard),
       weights_(weights),
       backend_(backend),
-      sum_(create_tensor_sum(communicator, backend)),
-      max_rows_(std::max(max_rows, EmbeddingRecipe::kMaxIds + 1)) {
+      sum_(sum),
+      max_rows_(num_workspace_rows(max_rows)) {
   const DType activation = backend.activation_dtype();
   const std::int64_t group = std::min(max_rows_, kRowGroup);
   residual_ = workspace(DType::kFloat32, spec.hidden_size, max_rows_);
@@ -65,6 +70,10 @@ Decoder::Decoder(const ModelSpec& spec,
   for (const AttentionSpec& kind : spec.attention_kinds) fill_rope(kind.rope, num_positions);
   gathered_ids_.reserve(static_cast<std::size_t>(max_rows_));
   recipe_rows_.reserve(static_cast<std::size_t>(max_rows_));
+}
+
+std::int64_t Decoder::largest_sum(const ModelSpec& spec, std::int32_t max_rows) {
+  return num_workspace_rows(max_rows) * spec.hidden_size;
 }
 
 void Decoder::reserve_experts() {
@@ -331,7 +340,7 @@ void Decoder::experts(const LayerWeights& layer, const MatrixView& out) {
 }
 
 void Decoder::reduce(const MatrixView& partial) {
-  sum_->all_reduce_tree(values_of(partial));
+  sum_.all_reduce_tree(values_of(partial));
 }
 
 }  // namespace tessera

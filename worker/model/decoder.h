@@ -45,9 +45,12 @@ class Decoder {
           const RankShard& shard,
           const ModelWeights& weights,
           kernels::Backend& backend,
-          Communicator& communicator,
+          TensorSum& sum,
           std::int32_t max_rows,
           std::int32_t num_positions);
+
+  /// The most values that a pass of at most `max_rows` rows sums over ranks at once.
+  static std::int64_t largest_sum(const ModelSpec& spec, std::int32_t max_rows);
 
   /// Runs the batch and stores its K/V.
   /// @return The residual stream behind the last layer, before the final norm: fp32
@@ -92,8 +95,8 @@ class Decoder {
   const RankShard& shard_;
   const ModelWeights& weights_;
   kernels::Backend& backend_;
-  std::unique_ptr<TensorSum> sum_;
-  std::int64_t max_rows_;  ///< At least what one recipe gathers.
+  TensorSum& sum_;
+  std::int64_t max_rows_;
 
   Workspace residual_;  // fp32 [rows, hidden]
   Workspace delta_;     // fp32 [rows, hidden]: what a half layer adds

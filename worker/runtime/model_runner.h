@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "common/decoding/step_plan.h"
 #include "common/decoding/step_result.h"
+#include "worker/comm/tensor_sum.h"
 #include "worker/kv/kv_pool.h"
 #include "worker/kv/rank_page_tables.h"
 #include "worker/model/decoder.h"
@@ -50,6 +52,7 @@ class ModelRunner {
   KvPool pool_;
   RankPageTables tables_;
   StepInputs inputs_;
+  std::unique_ptr<TensorSum> sum_;  // of everything that the layers and measurements make
   Decoder decoder_;
   RowMeasurer measurer_;
   // Of models with a canvas:
