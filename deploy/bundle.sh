@@ -7,7 +7,7 @@
 #   deploy/bundle.sh --build DIR --output FILE
 #
 # In the archive: tessera/bin, tessera/lib, tessera/models (the bundled model). Start with
-# tessera/bin/tessera serve tessera/models/tiny-sdar.
+# tessera/quickstart.sh, or tessera/bin/tessera serve tessera/models/tiny-sdar.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,6 +43,7 @@ done
 module="$build/lib/libtessera_cuda.so"
 if [[ -f "$module" ]]; then strip --strip-unneeded -o "$root/lib/libtessera_cuda.so" "$module"; fi
 cp -rL deploy/models/tiny-sdar "$root/models/"
+cp deploy/quickstart.sh "$root/"
 
 # The C library belongs to the machine, as does the driver.
 of_machine='^(linux-vdso|ld-linux|libc|libm|libdl|librt|libpthread|libresolv|libcuda)[.-]'

@@ -14,10 +14,11 @@ first find pages of their prompts cached, which saves forwards, too.
 
 The checkpoints, the oracle's figures and the goldens are looked for in $TESSERA_MODELS_DIR and
 $TESSERA_GOLDENS_DIR, else in deploy/models and tests/golden. Exits with 77 (a skipped test) if the
-checkpoint of a model is in neither.
+checkpoint of a model is in neither, or with -- --backend cuda on a machine without a driver.
 """
 import argparse
 import contextlib
+import ctypes
 import gzip
 import json
 import os
@@ -143,6 +144,14 @@ def print_row(name: str, concurrency: str, level: dict, oracle: dict):
           f"| {level['output_tokens_per_second']:.0f} |", flush=True)
 
 
+def has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def main() -> int:
     bundled = ROOT / "tests/golden"
     problems = pathlib.Path(os.environ.get("TESSERA_MODELS_DIR", bundled / "problems"))
@@ -157,6 +166,9 @@ def main() -> int:
     args = parser.parse_args(sys.argv[1:split])
     serve_flags = sys.argv[split + 1:]
 
+    if "cuda" in serve_flags and not has_driver():
+        print("this machine has no NVIDIA driver")
+        return SKIPPED
     checkpoints = {model: checkpoint_of(model) for model in args.models}
     is_off = False
     print("| golden file | at a time | n | failed | accuracy | oracle | word problems | oracle "

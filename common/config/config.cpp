@@ -45,6 +45,12 @@ std::string_view version() {
   return TESSERA_VERSION;
 }
 
+std::optional<std::int64_t> kv_memory_bytes(const ServerConfig& config) {
+  constexpr std::int64_t kOfHosts = std::int64_t{512} << 20;
+  if (config.kv_memory || config.backend == "cuda") return config.kv_memory;
+  return kOfHosts;
+}
+
 std::string served_name(const ServerConfig& config) {
   if (!config.served_model_name.empty()) return config.served_model_name;
   // "models/tiny/" has an empty last component.

@@ -47,9 +47,9 @@ struct ServerConfig {
 
   // scheduling and memory
   std::int32_t page_size = 32;
-  std::int64_t kv_memory = std::int64_t{512} << 20;  ///< Bytes per rank.
-  std::optional<std::int32_t> max_model_len;         ///< None: the checkpoint's.
-  std::int32_t max_running_requests = 64;            ///< Per replica.
+  std::optional<std::int64_t> kv_memory;      ///< Bytes per rank; none: see kv_memory_bytes().
+  std::optional<std::int32_t> max_model_len;  ///< None: the checkpoint's.
+  std::int32_t max_running_requests = 64;     ///< Per replica.
   std::int32_t max_waiting_requests = 1024;
   std::int32_t max_step_rows = 512;
   bool prefix_cache = true;
@@ -87,6 +87,9 @@ std::string_view version();
 
 /// The name clients call the model by: served_model_name, else the last component of `model`.
 std::string served_name(const ServerConfig& config);
+
+/// Bytes for the KV cache of each rank: kv_memory, else 512 MiB. None: what the GPU has left.
+std::optional<std::int64_t> kv_memory_bytes(const ServerConfig& config);
 
 /// Who reads an option; a program refuses the flags of the others.
 enum class Program : std::uint8_t { kServe, kCoordinator, kWorker };

@@ -17,6 +17,7 @@ using ConfigField = std::variant<bool ServerConfig::*,
                                  std::int32_t ServerConfig::*,
                                  std::optional<std::int32_t> ServerConfig::*,
                                  std::int64_t ServerConfig::*,  ///< A number of bytes.
+                                 std::optional<std::int64_t> ServerConfig::*,  ///< Likewise.
                                  std::string ServerConfig::*,
                                  std::chrono::milliseconds ServerConfig::*>;
 

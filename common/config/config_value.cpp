@@ -60,7 +60,8 @@ std::string quantity_text(std::int64_t value, std::span<const Unit> units) {
 }
 
 bool is_bytes(const ConfigKey& key) {
-  return std::holds_alternative<std::int64_t ServerConfig::*>(key.field);
+  return std::holds_alternative<std::int64_t ServerConfig::*>(key.field) ||
+         std::holds_alternative<std::optional<std::int64_t> ServerConfig::*>(key.field);
 }
 bool is_time(const ConfigKey& key) {
   return std::holds_alternative<std::chrono::milliseconds ServerConfig::*>(key.field);
@@ -125,7 +126,8 @@ void set_value(ServerConfig& config, const ConfigKey& key, const ConfigValue& va
           config.*member = *text;
         } else if constexpr (std::is_same_v<T, std::chrono::milliseconds>) {
           config.*member = std::chrono::milliseconds(checked_number(key, value));
-        } else if constexpr (std::is_same_v<T, std::int64_t>) {
+        } else if constexpr (std::is_same_v<T, std::int64_t> ||
+                             std::is_same_v<T, std::optional<std::int64_t>>) {
           config.*member = checked_number(key, value);
         } else {
           config.*member = static_cast<std::int32_t>(checked_number(key, value));
@@ -160,6 +162,8 @@ std::string value_text(const ServerConfig& config, const ConfigKey& key) {
           return quantity_text(value.count(), kTimeUnits);
         } else if constexpr (std::is_same_v<T, std::int64_t>) {
           return quantity_text(value, std::span(kByteUnits).first(4));
+        } else if constexpr (std::is_same_v<T, std::optional<std::int64_t>>) {
+          return value ? quantity_text(*value, std::span(kByteUnits).first(4)) : "";
         } else if constexpr (std::is_same_v<T, std::int32_t>) {
           return std::to_string(value);
         } else {

@@ -75,7 +75,8 @@ std::string type_name(const ConfigKey& key) {
     }
     return text;
   }
-  constexpr const char* kNames[] = {"true|false", "INT", "INT", "BYTES", "TEXT", "TIME"};
+  constexpr const char* kNames[] = {"true|false", "INT", "INT", "BYTES", "BYTES", "TEXT", "TIME"};
+  static_assert(std::size(kNames) == std::variant_size_v<ConfigField>);
   return kNames[key.field.index()];
 }
 

@@ -67,11 +67,16 @@ void print_memory_plan(const ServerConfig& config, const MemoryPlan& plan) {
   const std::int64_t page_bytes = plan.kv_per_token * config.page_size;
   std::cout << "\n# Memory of each of " << config.tp * config.replicas << " ranks\n";
   print_bytes("weights", plan.weights);
-  print_bytes("KV pool", config.kv_memory);
   print_bytes("workspace of a step", plan.workspace);
-  std::cout << "#   " << config.kv_memory / page_bytes << " pages of " << config.page_size
-            << " tokens, " << page_bytes << " bytes each; a KV head is held by up to "
-            << plan.kv_copies << " rank(s)\n";
+  const std::optional<std::int64_t> kv_memory = kv_memory_bytes(config);
+  if (kv_memory) {
+    print_bytes("KV pool", *kv_memory);
+    std::cout << "#   " << *kv_memory / page_bytes << " pages";
+  } else {
+    std::cout << "#   KV pool: 85 % of what the GPU has left; pages";
+  }
+  std::cout << " of " << config.page_size << " tokens, " << page_bytes
+            << " bytes each; a KV head is held by up to " << plan.kv_copies << " rank(s)\n";
   if (plan.windowed_kv_per_token > 0) {
     std::cout
         << "#   " << plan.windowed_kv_per_token * config.page_size
@@ -106,9 +111,10 @@ int run_check_config(int argc, const char* const* argv) {
   const auto config = read_config(Program::kServe, argc, argv, std::cout);
   if (!config.has_value()) return 0;
   const MemoryPlan plan = memory_plan_of(*config);
-  TESSERA_REQUIRE(config->kv_memory >= plan.kv_per_token * config->page_size, "kv_memory of ",
-                  config->kv_memory, " bytes does not hold one page of ", config->page_size,
-                  " tokens of ", plan.kv_per_token, " bytes");
+  const std::optional<std::int64_t> kv_memory = kv_memory_bytes(*config);
+  TESSERA_REQUIRE(!kv_memory || *kv_memory >= plan.kv_per_token * config->page_size,
+                  "kv_memory of ", *kv_memory, " bytes does not hold one page of ",
+                  config->page_size, " tokens of ", plan.kv_per_token, " bytes");
   const std::string decoding = decoding_text(*config);
   std::cout << to_toml(*config) << decoding;
   print_memory_plan(*config, plan);

@@ -16,7 +16,7 @@ namespace tessera::kernels {
 /// A back end with the instruction set to run it on: what every case list runs against.
 struct BackendCase {
   std::string_view backend;
-  std::string_view instruction_set;  ///< Empty: the back end has none.
+  std::string_view instruction_set;  ///< Empty: none. Of cuda: "deterministic" or its default mode.
 
   std::unique_ptr<Backend> create(std::int32_t num_threads = 1) const;
 };

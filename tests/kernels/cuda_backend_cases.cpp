@@ -1,5 +1,3 @@
-#include <cuda_runtime_api.h>
-
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/kernels/backend_fixture.h"
 #include "tests/kernels/cuda_cases.h"
@@ -25,10 +23,7 @@ std::vector<BackendCase> backend_cases() {
 }
 
 std::string missing_for(const BackendCase&) {
-  int count = 0;
-  const cudaError_t status = cudaGetDeviceCount(&count);
-  if (status != cudaSuccess) return cudaGetErrorString(status);
-  return count > 0 ? "" : "this machine has no GPU";
+  return missing_gpu();
 }
 
 }  // namespace tessera::kernels

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -14,5 +15,8 @@ std::unique_ptr<Backend> create_cuda(bool deterministic, int compute_capability)
 
 /// Of the GPUs that kernels differ between; 0: that of the machine.
 std::vector<int> compute_capabilities();
+
+/// Why this machine cannot run what needs a GPU. Empty: it can.
+std::string missing_gpu();
 
 }  // namespace tessera::kernels

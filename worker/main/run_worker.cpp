@@ -53,7 +53,7 @@ ModelExecutorOptions executor_options(const ServerConfig& config,
   options.instruction_set = config.instruction_set == "auto" ? "" : config.instruction_set;
   options.num_threads = cpus.num_threads;
   options.cpus = std::move(cpus.cpus);
-  options.kv_memory_bytes = config.kv_memory;
+  options.kv_memory_bytes = kv_memory_bytes(config);
   if (is_first) {
     options.on_load_progress = [progress = LoadProgress(isatty(STDERR_FILENO) != 0)](
                                    std::int64_t done, std::int64_t total) mutable {

@@ -1,5 +1,6 @@
 #include "worker/runtime/model_executor.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -88,6 +89,15 @@ std::unique_ptr<LoadedModel> load_on_all_ranks(const ModelExecutorOptions& optio
   return model;
 }
 
+// For pages of this rank, with as much for every other rank of the device.
+std::int64_t share_of_memory(const kernels::Backend& backend, Communicator& communicator) {
+  const std::size_t mine =
+      std::hash<std::string>()(host_name() + " " + std::string(backend.physical_device()));
+  std::vector<std::size_t> all(static_cast<std::size_t>(communicator.size()));
+  all_gather_values(communicator, std::span(&mine, 1), std::span(all));
+  return backend.memory_for_pages() / std::ranges::count(all, mine);
+}
+
 }  // namespace
 
 LoadFormat load_format_from_name(const std::string& name) {
@@ -100,10 +110,8 @@ LoadFormat load_format_from_name(const std::string& name) {
 std::unique_ptr<RankExecutor> create_model_executor(const ModelExecutorOptions& options,
                                                     std::unique_ptr<Communicator> communicator) {
   std::unique_ptr<LoadedModel> model = load_on_all_ranks(options, *communicator);
-  std::int64_t kv_memory_bytes = options.kv_memory_bytes;
-  if (kv_memory_bytes == 0) {
-    kv_memory_bytes = model->backend->memory_for_pages() / communicator->size();
-  }
+  const std::int64_t kv_memory_bytes =
+      options.kv_memory_bytes.value_or(share_of_memory(*model->backend, *communicator));
   communicator->barrier();  // nobody takes memory for pages before all have looked
   return std::make_unique<ModelExecutor>(std::move(model), std::move(communicator),
                                          kv_memory_bytes);

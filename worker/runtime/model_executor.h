@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,14 +26,15 @@ struct ModelExecutorOptions {
   std::string model_dir;  ///< config.json, tokenizer.json; *.safetensors unless kDummy.
   LoadFormat load_format = LoadFormat::kSafetensors;
   ExpertSharding experts = ExpertSharding::kByWidth;
-  std::string backend = "cpu";       ///< "cpu", "cuda" or "reference"
-  std::int32_t device = 0;           ///< As kernels::BackendOptions has it.
-  bool deterministic = false;        ///< Likewise.
-  std::int32_t num_threads = 1;      ///< Compute threads of this rank, the calling one included.
-  std::vector<std::int32_t> cpus;    ///< As kernels::BackendOptions has it: where threads run.
-  std::string instruction_set;       ///< Likewise; empty: the best this machine has.
-  std::int64_t kv_memory_bytes = 0;  ///< For this rank's pages; 0: 60 % of the memory that is
-                                     ///< available once all ranks have loaded, divided by ranks.
+  std::string backend = "cpu";     ///< "cpu", "cuda" or "reference"
+  std::int32_t device = 0;         ///< As kernels::BackendOptions has it.
+  bool deterministic = false;      ///< Likewise.
+  std::int32_t num_threads = 1;    ///< Compute threads of this rank, the calling one included.
+  std::vector<std::int32_t> cpus;  ///< As kernels::BackendOptions has it: where threads run.
+  std::string instruction_set;     ///< Likewise; empty: the best this machine has.
+  /// For this rank's pages; none: what the back end gives for them once all ranks have loaded,
+  /// divided by the ranks that share it.
+  std::optional<std::int64_t> kv_memory_bytes;
 
   /// Called from the loading thread with (bytes done, bytes in all), at most about 100 times.
   std::function<void(std::int64_t, std::int64_t)> on_load_progress;

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <optional>
 
-#include "tests/kernels/backend_fixture.h"
+#include "tests/worker/support/backend_options.h"
 #include "tests/worker/support/fixture.h"
 #include "tests/worker/support/logits_ranks.h"
 
@@ -47,11 +47,10 @@ std::string case_name(const ::testing::TestParamInfo<Setup>& info) {
 class CanvasFixtureTest : public ::testing::TestWithParam<Setup> {
  protected:
   void SetUp() override {
-    if (!can_run(GetParam().backend)) GTEST_SKIP() << "this machine lacks the instructions";
+    if (!can_run(GetParam().backend)) GTEST_SKIP() << missing_for(GetParam().backend);
     ModelExecutorOptions options;
     options.model_dir = fixtures_dir() / kModel / GetParam().dtype;
-    options.backend = GetParam().backend.backend;
-    options.instruction_set = GetParam().backend.instruction_set;
+    use_backend(GetParam().backend, options);
     options.experts = GetParam().experts;
     ranks_.emplace(options, GetParam().tp, /*page_size=*/8);
     cases_ = read_canvas_cases(kModel, ranks_->spec().num_layers);

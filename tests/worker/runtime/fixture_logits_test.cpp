@@ -4,7 +4,7 @@
 #include <cmath>
 #include <optional>
 
-#include "tests/kernels/backend_fixture.h"
+#include "tests/worker/support/backend_options.h"
 #include "tests/worker/support/fixture.h"
 #include "tests/worker/support/logits_ranks.h"
 
@@ -60,13 +60,12 @@ double cosine(const float* a, const float* b, std::int32_t count) {
 class FixtureLogitsTest : public ::testing::TestWithParam<Setup> {
  protected:
   void SetUp() override {
-    if (!can_run(GetParam().backend)) GTEST_SKIP() << "this machine lacks the instructions";
+    if (!can_run(GetParam().backend)) GTEST_SKIP() << missing_for(GetParam().backend);
     cases_ = read_fixture_cases(GetParam().model);
     ModelExecutorOptions options;
     options.model_dir = fixtures_dir() / GetParam().model / GetParam().dtype;
     options.experts = GetParam().experts;
-    options.backend = GetParam().backend.backend;
-    options.instruction_set = GetParam().backend.instruction_set;
+    use_backend(GetParam().backend, options);
     ranks_.emplace(options, GetParam().tp, kPageSize);
   }
 

@@ -122,7 +122,7 @@ TEST(ModelExecutorTest, PagesGetWhatWasAskedForOrAShareOfTheMachine) {
   ModelExecutorOptions options = reference_options(fixtures_dir() / "sdar" / "f32");
   options.kv_memory_bytes = 123'456;
   EXPECT_EQ(create_rank(options)->kv_memory_bytes(), 123'456);
-  options.kv_memory_bytes = 0;
+  options.kv_memory_bytes.reset();
   const std::int64_t available = kernels::available_memory_bytes();
   const auto pair = create_ranks(options, 2);
   const std::int64_t share = pair[0]->kv_memory_bytes();

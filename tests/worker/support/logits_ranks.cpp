@@ -41,7 +41,10 @@ std::vector<float> LogitsRanks::logits(const Span& span) {
     const std::int64_t cols = ranks_[index].model->shard.vocab.size();
     ranks_[index].backend->forget();
     parts[index].resize(static_cast<std::size_t>(rows * cols));
-    ranks_[index].runner->logits(plan, {parts[index].data(), DType::kFloat32, rows, cols, cols});
+    kernels::Backend& backend = *ranks_[index].model->backend;
+    const kernels::Buffer memory = backend.allocate(rows * cols * size_of(DType::kFloat32));
+    ranks_[index].runner->logits(plan, {memory.data(), DType::kFloat32, rows, cols, cols});
+    backend.download(memory.data(), parts[index].data(), memory.num_bytes());
   });
   std::vector<float> logits;
   for (std::int64_t row = 0; row < rows; ++row) {
