@@ -229,6 +229,22 @@ TEST_P(FusedMeasureTest, StoredLogitsGiveTheSameBits) {
   }
 }
 
+TEST_P(FusedMeasureTest, LogitsOfAVocabularyWithoutAnEndAreTheProduct) {
+  const auto head = shard(*backend_, 0, 1);
+  const VocabularyShard all{.first_id = 0,
+                            .tokenizer_size = std::numeric_limits<std::int32_t>::max()};
+  Matrix product(kNumRows, head->shape().rows);
+  Matrix logits(kNumRows, head->shape().rows);
+  backend_->gemm(hidden_.view(), *head, product.view());
+  backend_->logits(hidden_.view(), *head, all, std::vector<Measure>(kNumRows), logits.view());
+  for (std::int64_t i = 0; i < kNumRows; ++i) {
+    for (std::int64_t id = 0; id < logits.cols; ++id) {
+      ASSERT_EQ(logits.at(i, id), product.at(i, id)) << "row " << i << " id " << id;
+    }
+  }
+  EXPECT_TRUE(logits.padding_untouched());
+}
+
 TEST_P(FusedMeasureTest, ASoftCapComesBeforeExclusion) {
   const auto measures = all_kinds();
   const auto head = shard(*backend_, 0, 1);

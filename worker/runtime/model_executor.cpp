@@ -1,12 +1,15 @@
 #include "worker/runtime/model_executor.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "worker/comm/host_ranks.h"
 #include "worker/runtime/loaded_model.h"
 #include "worker/runtime/model_runner.h"
 #include "worker/runtime/timed_communicator.h"

@@ -309,12 +309,12 @@ __global__ __launch_bounds__(kThreads) void exclude_ids_kernel(RowsView<float> l
   float* row = logits.row(blockIdx.x);
   const int cols = static_cast<int>(logits.cols);
   const int thread = static_cast<int>(threadIdx.x);
-  const int tail = max(0, vocabulary.tokenizer_size - vocabulary.first_id);
+  const int tail = min(cols, max(0, vocabulary.tokenizer_size - vocabulary.first_id));
   for (int col = tail + thread; col < cols; col += kThreads) row[col] = kExcluded;
   if (thread != 0) return;
   const int mask = vocabulary.mask_id - vocabulary.first_id;
   const int penalised = measure.penalised_id - vocabulary.first_id;
-  if (penalised >= 0 && penalised < min(cols, tail)) row[penalised] -= measure.penalty;
+  if (penalised >= 0 && penalised < tail) row[penalised] -= measure.penalty;
   if (vocabulary.mask_id >= 0 && mask >= 0 && mask < cols) row[mask] = kExcluded;
 }
 
