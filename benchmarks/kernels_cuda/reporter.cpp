@@ -107,10 +107,13 @@ double product_rate(kernels::Backend& backend, const Stopwatch& watch) {
 
 }  // namespace
 
-Reporter::Reporter(kernels::Backend& backend, kernels::Backend& fastest) : backend_(backend) {
+Ceilings measure_ceilings(kernels::Backend& fastest) {
   const Stopwatch watch(fastest);
-  ceilings_.bytes_per_second = copy_rate(watch);
-  ceilings_.flops_per_second = product_rate(fastest, watch);
+  return {copy_rate(watch), product_rate(fastest, watch)};
+}
+
+Reporter::Reporter(kernels::Backend& backend, kernels::Backend& fastest)
+    : backend_(backend), ceilings_(measure_ceilings(fastest)) {
   cudaDeviceProp properties = {};
   TESSERA_CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
   std::printf("%s, %s: copy %.2f TB/s, bf16 product %.0f TFLOP/s; medians of %d\n\n",

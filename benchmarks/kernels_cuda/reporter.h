@@ -15,6 +15,9 @@ struct Ceilings {
   double flops_per_second = 0.0;  ///< bf16 product of 8192 x 8192 x 8192, random data.
 };
 
+/// @param fastest  A back end in its default mode.
+Ceilings measure_ceilings(kernels::Backend& fastest);
+
 /// Times work on the GPU and prints one line of a Markdown table for each case.
 class Reporter {
  public:

@@ -3,17 +3,14 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "benchmarks/step/step_floor.h"
+#include "benchmarks/step/steps.h"
 #include "common/base/error.h"
 #include "worker/comm/shared_memory_exchange.h"
 #include "worker/comm/single_communicator.h"
@@ -23,101 +20,16 @@
 namespace tessera::benchmarks {
 namespace {
 
-constexpr const char* kConfig = R"({
-  "architectures": ["SDARForCausalLM"], "model_type": "sdar", "hidden_size": 1024,
-  "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
-  "intermediate_size": 3072, "vocab_size": 151936, "rope_theta": 1000000, "rms_norm_eps": 1e-6,
-  "hidden_act": "silu", "attention_bias": false, "tie_word_embeddings": true,
-  "max_position_embeddings": 32768, "eos_token_id": 151645, "mask_token_id": 151669})";
-constexpr std::int32_t kPageSize = 32;
+constexpr const char* kModel = "qwen3-0.6b";
 constexpr std::int32_t kBlock = 32;
 constexpr std::int32_t kContext = 512;
 constexpr std::int32_t kMaxRows = 512;
 constexpr std::int32_t kMaxSequences = kMaxRows / kBlock;
-constexpr std::int32_t kPagesEach = kContext / kPageSize;
 
 struct Options {
   std::int32_t tp = 1;
   std::int32_t threads = 2;  ///< Of the machine; divided by tp.
   std::string instruction_set;
-};
-
-/// What one number of rows took.
-struct StepTimes {
-  StepShape shape;
-  std::vector<double> seconds;      ///< Of each step, ascending.
-  double collective_seconds = 0.0;  ///< Of the median step, on rank 0.
-
-  double median() const { return seconds[seconds.size() / 2]; }
-};
-
-/// A directory with a config.json alone, removed at the end.
-class ModelDirectory {
- public:
-  ModelDirectory() {
-    std::string name = "/tmp/tessera-step-XXXXXX";
-    TESSERA_REQUIRE(mkdtemp(name.data()) != nullptr, "no directory can be made in /tmp");
-    path_ = name;
-    std::ofstream(path_ / "config.json") << kConfig;
-  }
-  ~ModelDirectory() {
-    std::error_code ignored;  // a destructor
-    std::filesystem::remove_all(path_, ignored);
-  }
-  ModelDirectory(const ModelDirectory&) = delete;
-  ModelDirectory& operator=(const ModelDirectory&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
-/// Steps of sequences whose contexts are cached once.
-class Steps {
- public:
-  /// Caches the context of sequence `index`.
-  StepPlan prefill(std::int32_t index) {
-    StepPlan plan = next();
-    const auto request = static_cast<RequestId>(index) + 1;
-    PageTableDelta delta{request, 0, {}};
-    for (PageId page = 0; page < kPagesEach; ++page) {
-      delta.pages.push_back(index * kPagesEach + page);
-    }
-    plan.page_table_deltas.push_back(std::move(delta));
-    Span span = rows(0, kContext);
-    span.stores = {{0, kContext}};
-    plan.spans.push_back({request, std::move(span)});
-    return plan;
-  }
-
-  StepPlan denoise(const StepShape& shape) {
-    StepPlan plan = next();
-    for (std::int32_t i = 0; i < shape.num_sequences; ++i) {
-      Span span = rows(kContext, shape.rows_each);
-      span.cache_len = kContext;
-      plan.spans.push_back({static_cast<RequestId>(i) + 1, std::move(span)});
-    }
-    return plan;
-  }
-
- private:
-  StepPlan next() {
-    StepPlan plan;
-    plan.epoch = 1;
-    plan.step = ++step_;
-    return plan;
-  }
-
-  static Span rows(Position first, std::int32_t count) {
-    Span span;
-    span.first = first;
-    span.mask_block = kBlock;
-    for (std::int32_t i = 0; i < count; ++i) span.tokens.push_back((first + i) * 7919 % 151000);
-    return span;
-  }
-
-  std::uint64_t step_ = 0;
 };
 
 std::unique_ptr<Communicator> join(const SharedRegion& region, std::int32_t rank, std::int32_t tp) {
@@ -126,26 +38,6 @@ std::unique_ptr<Communicator> join(const SharedRegion& region, std::int32_t rank
   wait.num_spins = 2000;
   return std::make_unique<SlotCommunicator>(std::make_unique<SharedMemoryExchange>(
       SharedRegion::open(region.path(), region.bytes()), rank, tp, wait));
-}
-
-StepTimes time_steps(RankExecutor& rank, Steps& steps, const StepShape& shape) {
-  constexpr std::int32_t kWarmUp = 2;
-  const std::int32_t count =
-      std::clamp<std::int32_t>(1024 / static_cast<std::int32_t>(shape.num_rows()), 5, 21);
-  std::vector<std::pair<double, double>> times;
-  for (std::int32_t i = 0; i < kWarmUp + count; ++i) {
-    const StepPlan plan = steps.denoise(shape);
-    const auto begin = std::chrono::steady_clock::now();
-    const StepResult result = rank.run(plan);
-    const auto end = std::chrono::steady_clock::now();
-    if (i < kWarmUp) continue;
-    times.emplace_back(std::chrono::duration<double>(end - begin).count(),
-                       result.timing.collective_seconds);
-  }
-  std::sort(times.begin(), times.end());
-  StepTimes result{shape, {}, times[times.size() / 2].second};
-  for (const auto& [seconds, collective] : times) result.seconds.push_back(seconds);
-  return result;
 }
 
 /// The life of one rank. All ranks run the same steps, so that nothing else keeps them together.
@@ -161,16 +53,13 @@ std::vector<StepTimes> run_rank(const Options& options,
   model.instruction_set = options.instruction_set;
   for (std::int32_t i = 0; i < threads; ++i) model.cpus.push_back(rank * threads + i);
   const auto executor = create_model_executor(model, join(region, rank, options.tp));
-  executor->configure({.page_size = kPageSize,
-                       .num_pages = kMaxSequences * kPagesEach,
-                       .max_step_rows = kMaxRows,
-                       .max_model_len = kContext + kBlock,
-                       .max_sequences = kMaxSequences});
-  Steps steps;
-  for (std::int32_t i = 0; i < kMaxSequences; ++i) executor->run(steps.prefill(i));
+  Steps steps(kContext, /*measured=*/false);
+  executor->configure(steps.config(kMaxSequences, kMaxRows));
+  for (std::int32_t i = 0; i < kMaxSequences; ++i) executor->run(steps.prefill(i, 0, kContext));
   std::vector<StepTimes> times;
   for (const std::int32_t rows : {32, 128, 512}) {
-    times.push_back(time_steps(*executor, steps, {rows / kBlock, kBlock, kContext}));
+    times.push_back(time_steps(*executor, steps, {rows / kBlock, kBlock, kContext},
+                               std::clamp(1024 / rows, 5, 21)));
   }
   return times;
 }
@@ -197,7 +86,7 @@ void print(const Options& options,
 void run(const Options& options) {
   TESSERA_REQUIRE(options.threads % options.tp == 0, "--threads = ", options.threads,
                   " must be a multiple of --tp = ", options.tp);
-  const ModelDirectory model;
+  const ModelDirectory model(kModel);
   const SharedRegion region =
       SharedRegion::create("tessera-step", SharedMemoryExchange::region_bytes(options.tp));
   std::vector<std::thread> others;
