@@ -113,10 +113,11 @@ struct SoftEmbeddingArgs {
 /// perhaps later: download() waits. Every operation takes zero rows, allocates nothing, and writes
 /// its outputs only, padding of strided outputs untouched.
 ///
-/// Memory: matrices, pages, workspaces, weight vectors (spans of float) and what moe_route()
-/// chooses lie in memory from allocate(). The rest are host arrays, free to change on return: ids,
-/// positions, slots, rows, spans with their page tables, recipes, measures; rows to pack; partials;
-/// what the passes over stored logits take and give beside the logits.
+/// Memory: matrices, pages, workspaces, weight vectors (spans of float), what moe_route() chooses
+/// and the partials that a measurement gives lie in memory from allocate(). The rest are host
+/// arrays, free to change on return: ids, positions, slots, rows, spans with their page tables,
+/// recipes, measures; rows to pack; the partials that soft_embedding() takes; what the passes over
+/// stored logits take and give beside the logits.
 ///
 /// Rows are independent: the bits of a row depend on its own inputs alone, never on the other rows,
 /// their number, the number of threads, page size or page ids.

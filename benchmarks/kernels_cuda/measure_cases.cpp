@@ -79,13 +79,15 @@ void with_lm_head(Reporter& reporter) {
     const kernels::Buffer hidden = random_bf16(backend, m * kHidden);
     const kernels::Buffer workspace = backend.allocate(backend.measure_workspace_bytes(*head, m));
     const std::vector<Measure> measures = measures_of(MeasureKind::kGreedy, m);
-    std::vector<kernels::MeasurePartial> partials(measures.size());
+    const kernels::Buffer partials =
+        backend.allocate(m * static_cast<std::int64_t>(sizeof(kernels::MeasurePartial)));
     reporter.row("LM head and measurement, " + std::to_string(m) + " rows",
                  static_cast<double>((kVocabSize + m) * kHidden * 2),
                  2.0 * static_cast<double>(m * kVocabSize * kHidden), [&](int) {
                    backend.measure({hidden.data(), DType::kBFloat16, m, kHidden, kHidden}, *head,
                                    {0, static_cast<std::int32_t>(kVocabSize), -1}, measures,
-                                   workspace.values<std::byte>(), partials);
+                                   workspace.values<std::byte>(),
+                                   partials.values<kernels::MeasurePartial>());
                  });
   }
 }

@@ -222,7 +222,8 @@ class HostMemoryBackend final : public HostBackend {
                std::span<std::byte> workspace,
                std::span<MeasurePartial> partials) override {
     mirrored([&](Mirror& m) {
-      device_->measure(m.in(hidden), lm_head, vocabulary, measures, m.out(workspace), partials);
+      device_->measure(m.in(hidden), lm_head, vocabulary, measures, m.out(workspace),
+                       m.out(partials));
     });
   }
   void logits(ConstMatrixView hidden,
@@ -257,7 +258,7 @@ class HostMemoryBackend final : public HostBackend {
                       std::span<MeasurePartial> partials) override {
     mirrored([&](Mirror& m) {
       device_->measure_logits(m.in(logits), lm_head, first_id, measures, m.out(workspace),
-                              partials);
+                              m.out(partials));
     });
   }
   std::int64_t soft_embedding_workspace_bytes(const PackedMatrix& table,

@@ -65,8 +65,10 @@ RowMeasurer::RowMeasurer(const ModelSpec& spec,
         backend.allocate(backend.soft_embedding_workspace_bytes(*weights.lm_head, canvas));
   }
   canvas_rows_.reserve(canvas_group_);
-  partials_.resize(fused_group_);
-  gathered_partials_.resize(fused_group_ * static_cast<std::size_t>(communicator.size()));
+  device_partials_ = backend.allocate(std::int64_t{max_step_rows} *
+                                      static_cast<std::int64_t>(sizeof(kernels::MeasurePartial)));
+  partials_.resize(static_cast<std::size_t>(max_step_rows));
+  gathered_partials_.resize(partials_.size() * static_cast<std::size_t>(communicator.size()));
   filtered_results_.resize(logits_group_);
   for (Measurement& result : filtered_results_) {
     result.alternatives.reserve(kernels::kMaxAlternatives);
@@ -77,10 +79,7 @@ void RowMeasurer::measure(const MatrixView& residual,
                           const StepInputs& inputs,
                           CanvasStates* states,
                           std::span<Measurement> results) {
-  const MeasuredRows& fused = inputs.fused();
-  for (std::size_t first = 0; first < fused.size(); first += fused_group_) {
-    measure_fused(residual, fused, first, std::min(fused_group_, fused.size() - first), results);
-  }
+  measure_fused(residual, inputs.fused(), results);
   const MeasuredRows& filtered = inputs.filtered();
   for (std::size_t first = 0; first < filtered.size(); first += logits_group_) {
     measure_filtered(residual, filtered, first, std::min(logits_group_, filtered.size() - first),
@@ -122,25 +121,30 @@ ConstMatrixView RowMeasurer::final_rows(const MatrixView& residual,
 
 void RowMeasurer::measure_fused(const MatrixView& residual,
                                 const MeasuredRows& measured,
-                                std::size_t first,
-                                std::size_t count,
                                 std::span<Measurement> results) {
-  const auto measures = std::span(measured.measures).subspan(first, count);
-  backend_.measure(final_rows(residual, std::span(measured.rows).subspan(first, count)),
-                   *weights_.lm_head, vocabulary_, measures, fused_workspace_.values<std::byte>(),
-                   std::span(partials_).first(count));
-  merge_over_ranks(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    results[measured.results[first + i]] = kernels::finish(gathered_partials_[i], measures[i]);
+  const auto partials = device_partials_.values<kernels::MeasurePartial>();
+  for (std::size_t first = 0; first < measured.size(); first += fused_group_) {
+    const std::size_t count = std::min(fused_group_, measured.size() - first);
+    backend_.measure(final_rows(residual, std::span(measured.rows).subspan(first, count)),
+                     *weights_.lm_head, vocabulary_,
+                     std::span(measured.measures).subspan(first, count),
+                     fused_workspace_.values<std::byte>(), partials.subspan(first, count));
+  }
+  merge_partials(measured.size());
+  for (std::size_t i = 0; i < measured.size(); ++i) {
+    results[measured.results[i]] = kernels::finish(gathered_partials_[i], measured.measures[i]);
   }
 }
 
-// Afterwards gathered_partials_[i] is that of the whole vocabulary for row i.
-void RowMeasurer::merge_over_ranks(std::size_t count) {
-  const std::span<const kernels::MeasurePartial> mine = std::span(partials_).first(count);
+// Of device_partials_. Afterwards gathered_partials_[i] is that of the whole vocabulary for row i.
+void RowMeasurer::merge_partials(std::size_t count) {
+  if (count == 0) return;
+  const std::span<kernels::MeasurePartial> mine = std::span(partials_).first(count);
+  backend_.download(device_partials_.data(), mine.data(),
+                    static_cast<std::int64_t>(mine.size_bytes()));
   const auto ranks = static_cast<std::size_t>(communicator_.size());
   const auto all = std::span(gathered_partials_).first(ranks * count);
-  all_gather_values(communicator_, mine, all);
+  all_gather_values(communicator_, std::span<const kernels::MeasurePartial>(mine), all);
   kernels::for_each_branch(communicator_.size(), [&](std::int32_t left, std::int32_t right) {
     for (std::size_t i = 0; i < count; ++i) {
       auto& sum = all[static_cast<std::size_t>(left) * count + i];
@@ -170,8 +174,8 @@ void RowMeasurer::measure_canvas(const MatrixView& residual,
                     logits);
     backend_.measure_logits(logits, *weights_.lm_head, vocabulary_.first_id, measures,
                             fused_workspace_.values<std::byte>(),
-                            std::span(partials_).first(count));
-    merge_over_ranks(count);
+                            device_partials_.values<kernels::MeasurePartial>().first(count));
+    merge_partials(count);
     for (std::size_t i = 0; i < count; ++i) {
       results[canvas.first_result + first + i] =
           kernels::finish(gathered_partials_[i], measures[i]);

@@ -45,8 +45,6 @@ class RowMeasurer {
   ConstMatrixView final_rows(const MatrixView& residual, std::span<const std::int64_t> rows);
   void measure_fused(const MatrixView& residual,
                      const MeasuredRows& measured,
-                     std::size_t first,
-                     std::size_t count,
                      std::span<Measurement> results);
   void measure_filtered(const MatrixView& residual,
                         const MeasuredRows& measured,
@@ -57,7 +55,7 @@ class RowMeasurer {
                       const CanvasRows& canvas,
                       const MatrixView& state,
                       std::span<Measurement> results);
-  void merge_over_ranks(std::size_t count);
+  void merge_partials(std::size_t count);
 
   const ModelSpec& spec_;
   const RankShard& shard_;
@@ -76,7 +74,8 @@ class RowMeasurer {
   kernels::Buffer filtered_workspace_;
   kernels::Buffer soft_workspace_;
   std::vector<std::int64_t> canvas_rows_;                   // [canvas_group]
-  std::vector<kernels::MeasurePartial> partials_;           // [fused_group]
+  kernels::Buffer device_partials_;                         // [max_step_rows]
+  std::vector<kernels::MeasurePartial> partials_;           // [max_step_rows]
   std::vector<kernels::MeasurePartial> gathered_partials_;  // [ranks, count]
   std::vector<Measurement> filtered_results_;               // [logits_group]
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <vector>
 
 #include "common/base/error.h"
 #include "common/tensor/padding.h"
@@ -17,20 +16,16 @@ namespace {
 constexpr std::int64_t kGroupRows = 256;
 constexpr std::int64_t kAlignment = 256;
 
-// The workspace: [partials of all rows | parts of a group | logits of a group].
+// The workspace: [parts of a group | logits of a group].
 struct Layout {
   std::int64_t group_rows;
-  std::int64_t parts;   // where they begin, bytes
   std::int64_t logits;  // where they begin, bytes
   std::int64_t num_bytes;
 
   Layout(const PackShape& lm_head, std::int64_t num_rows)
       : group_rows(std::min(num_rows, kGroupRows)) {
-    const auto bytes = [](std::int64_t count) {
-      return round_up(count * static_cast<std::int64_t>(sizeof(MeasurePartial)), kAlignment);
-    };
-    parts = bytes(num_rows);
-    logits = parts + bytes(group_rows * num_measure_parts(lm_head.rows, lm_head.row_leaves));
+    const std::int64_t parts = group_rows * num_measure_parts(lm_head.rows, lm_head.row_leaves);
+    logits = round_up(parts * static_cast<std::int64_t>(sizeof(MeasurePartial)), kAlignment);
     num_bytes = logits + group_rows * lm_head.rows * static_cast<std::int64_t>(sizeof(float));
   }
 };
@@ -62,8 +57,7 @@ void measure(Context& context,
                   "measure: workspace of ", workspace.size(), " bytes for ", hidden.rows,
                   " rows, not ", layout.num_bytes);
   if (hidden.rows == 0) return;
-  auto* results = reinterpret_cast<MeasurePartial*>(workspace.data());
-  auto* parts = reinterpret_cast<MeasurePartial*>(workspace.data() + layout.parts);
+  auto* parts = reinterpret_cast<MeasurePartial*>(workspace.data());
   const Measure* staged = context.stage(measures);
   for (std::int64_t first = 0; first < hidden.rows; first += layout.group_rows) {
     const std::int64_t count = std::min(layout.group_rows, hidden.rows - first);
@@ -72,11 +66,8 @@ void measure(Context& context,
     gemm(context, rows_of(hidden, first, count), lm_head, logits);
     if (vocabulary.softcap > 0.0F) soft_cap(context, logits, vocabulary.softcap);
     measure_rows(context, {logits, shape.row_leaves, vocabulary, staged + first, false}, parts,
-                 results + first);
+                 partials.data() + first);
   }
-  copy_async(results, partials.data(), static_cast<std::int64_t>(partials.size_bytes()),
-             context.stream());
-  context.wait();
 }
 
 void logits(Context& context,
@@ -105,22 +96,17 @@ void measure_logits(Context& context,
                   "measure_logits: workspace of ", workspace.size(), " bytes for ", logits.rows,
                   " rows, not ", layout.num_bytes);
   if (logits.rows == 0) return;
-  // logits() has excluded and subtracted.
-  std::vector<Measure> plain(measures.begin(), measures.end());
-  for (Measure& measure : plain) measure.penalised_id = -1;
   const VocabularyShard all{.first_id = first_id,
                             .tokenizer_size = std::numeric_limits<std::int32_t>::max()};
-  auto* results = reinterpret_cast<MeasurePartial*>(workspace.data());
-  auto* parts = reinterpret_cast<MeasurePartial*>(workspace.data() + layout.parts);
-  const Measure* staged = context.stage(std::span<const Measure>(plain));
+  auto* parts = reinterpret_cast<MeasurePartial*>(workspace.data());
+  const Measure* staged = context.stage(measures);
   for (std::int64_t first = 0; first < logits.rows; first += layout.group_rows) {
     const std::int64_t count = std::min(layout.group_rows, logits.rows - first);
-    measure_rows(context, {rows_of(logits, first, count), shape.row_leaves, all, staged + first},
-                 parts, results + first);
+    measure_rows(context,
+                 {rows_of(logits, first, count), shape.row_leaves, all, staged + first,
+                  /*are_penalised=*/true},
+                 parts, partials.data() + first);
   }
-  copy_async(results, partials.data(), static_cast<std::int64_t>(partials.size_bytes()),
-             context.stream());
-  context.wait();
 }
 
 }  // namespace tessera::kernels::cuda
