@@ -41,6 +41,15 @@ class HostBackend : public Backend {
     tree_sum({inputs.data(), static_cast<std::size_t>(parts.rows)}, out.data(), out.size());
   }
 
+  void reserve_step_arrays(std::int64_t num_bytes) override {
+    if (step_arrays_.capacity() < num_bytes) step_arrays_ = {Buffer(num_bytes), Buffer()};
+  }
+  StepArrays& begin_step_arrays() override {
+    step_arrays_.clear();
+    return step_arrays_;
+  }
+  void send_step_arrays() override {}
+
   void logit_statistics(const StoredLogits& logits,
                         std::span<const Measure> measures,
                         std::span<LogitStatistics> statistics) override {
@@ -59,6 +68,8 @@ class HostBackend : public Backend {
   static void copy(const void* from, void* to, std::int64_t num_bytes) {
     if (num_bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(num_bytes));
   }
+
+  StepArrays step_arrays_;
 };
 
 }  // namespace tessera::kernels

@@ -17,6 +17,7 @@
 #include "kernels/measure_partial.h"
 #include "kernels/moe.h"
 #include "kernels/packed_matrix.h"
+#include "kernels/step_arrays.h"
 
 namespace tessera::kernels {
 
@@ -117,7 +118,7 @@ struct SoftEmbeddingArgs {
 /// and the partials that a measurement gives lie in memory from allocate(). The rest are host
 /// arrays, free to change on return: ids, positions, slots, rows, spans with their page tables,
 /// recipes, measures; rows to pack; the partials that soft_embedding() takes; what the passes over
-/// stored logits take and give beside the logits.
+/// stored logits take and give beside the logits. Host arrays may be step_arrays.h's.
 ///
 /// Rows are independent: the bits of a row depend on its own inputs alone, never on the other rows,
 /// their number, the number of threads, page size or page ids.
@@ -169,6 +170,19 @@ class Backend {
   /// that the wait has taken so far; null: nothing is. It may throw, which ends the wait: work of
   /// other libraries may wait for what never comes.
   virtual void watch_waits(std::function<void(std::chrono::milliseconds)> watch) = 0;
+
+  // --- arrays of a step ---
+
+  /// Makes room for arrays of at least that many bytes; those there are lost.
+  virtual void reserve_step_arrays(std::int64_t num_bytes) = 0;
+
+  /// Room for the arrays of a new step; those of the last are forgotten. Waits until they have been
+  /// copied.
+  virtual StepArrays& begin_step_arrays() = 0;
+
+  /// Takes the arrays to the device, in one copy. Operations that are then given one of them, or a
+  /// part, read it there; until the next begin_step_arrays() the arrays must not change.
+  virtual void send_step_arrays() = 0;
 
   // --- weights ---
 

@@ -148,10 +148,15 @@ void qkv_case(Reporter& reporter, std::int64_t rows) {
   const kernels::Buffer q = backend.allocate(kSets * rows * q_cols * 2);
   const kernels::Buffer kv = backend.allocate(2 * kSets * rows * kv_cols * 2);
   const kernels::Buffer pages = backend.allocate(2 * num_pages * kPageSize * kv_cols * 2);
-  std::vector<Position> positions(static_cast<std::size_t>(rows));
+  // As in a model, whose layers share them.
+  backend.reserve_step_arrays(kernels::StepArrays::bytes_of<Position>(rows) +
+                              kernels::StepArrays::bytes_of<std::int64_t>(rows));
+  kernels::StepArrays& arrays = backend.begin_step_arrays();
+  const auto positions = arrays.take<Position>(rows);
   std::iota(positions.begin(), positions.end(), 2048);
-  std::vector<std::int64_t> slots(positions.size());
+  const auto slots = arrays.take<std::int64_t>(rows);
   std::iota(slots.begin(), slots.end(), 0);
+  backend.send_step_arrays();
   const double bytes = static_cast<double>(rows) *
                        (6.0 * static_cast<double>(cols) + 4.0 * static_cast<double>(kv_cols));
   reporter.row("qk_norm_rope_store, " + std::to_string(rows) + " rows", bytes, 0, [&](int run) {

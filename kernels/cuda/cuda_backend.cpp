@@ -60,6 +60,12 @@ class CudaBackend final : public Backend {
     context_.watch_waits(std::move(watch));
   }
 
+  void reserve_step_arrays(std::int64_t num_bytes) override {
+    context_.reserve_step_arrays(num_bytes);
+  }
+  StepArrays& begin_step_arrays() override { return context_.begin_step_arrays(); }
+  void send_step_arrays() override { context_.send_step_arrays(); }
+
   std::unique_ptr<PackedMatrix> create_packed(const PackShape& shape) override {
     check_shape(shape);
     return std::make_unique<CudaMatrix>(shape);

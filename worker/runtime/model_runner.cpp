@@ -26,7 +26,7 @@ ModelRunner::ModelRunner(const ModelSpec& spec,
       tables_(config.num_pages,
               config.max_sequences,
               StepInputs::num_positions(config) / config.page_size),
-      inputs_(spec, config),
+      inputs_(spec, config, backend),
       sum_(create_tensor_sum(
           communicator, backend, Decoder::largest_sum(spec, config.max_step_rows))),
       decoder_(spec,
@@ -71,6 +71,7 @@ void ModelRunner::logits(const StepPlan& plan, const MatrixView& out) {
 MatrixView ModelRunner::forward(const StepPlan& plan) {
   tables_.apply(plan);
   inputs_.build(plan, tables_);
+  backend_.send_step_arrays();
   RowBatch batch = inputs_.batch();
   if (canvases_) {
     canvases_->release(plan.released);

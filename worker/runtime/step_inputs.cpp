@@ -1,6 +1,8 @@
 #include "worker/runtime/step_inputs.h"
 
 #include <algorithm>
+#include <iterator>
+#include <numeric>
 
 #include "common/base/error.h"
 #include "common/tensor/padding.h"
@@ -9,35 +11,27 @@
 namespace tessera {
 namespace {
 
-void reserve(MeasuredRows& rows, std::size_t count) {
-  rows.measures.reserve(count);
-  rows.rows.reserve(count);
-  rows.results.reserve(count);
-}
-
-void clear(MeasuredRows& rows) {
-  rows.measures.clear();
-  rows.rows.clear();
-  rows.results.clear();
-}
-
 bool is_canvas(const Span& span) {
   return !span.measures.empty() && span.measures.front().kind == MeasureKind::kCanvas;
 }
 
 }  // namespace
 
-StepInputs::StepInputs(const ModelSpec& spec, const RankConfig& config)
-    : spec_(spec), config_(config) {
+StepInputs::StepInputs(const ModelSpec& spec, const RankConfig& config, kernels::Backend& backend)
+    : spec_(spec), config_(config), backend_(backend) {
+  using kernels::StepArrays;
+  const std::int64_t rows = config.max_step_rows;
+  const std::int64_t measured =
+      StepArrays::bytes_of<Measure>(rows) + StepArrays::bytes_of<std::int64_t>(rows);
+  backend.reserve_step_arrays(StepArrays::bytes_of<TokenId>(rows) +
+                              StepArrays::bytes_of<Position>(rows) +
+                              StepArrays::bytes_of<std::int64_t>(rows) + 2 * measured);
   const auto max_rows = static_cast<std::size_t>(config.max_step_rows);
-  ids_.reserve(max_rows);
   recipes_.reserve(max_rows);
-  positions_.reserve(max_rows);
-  slots_.reserve(max_rows);
   spans_.reserve(static_cast<std::size_t>(config.max_sequences));
   requests_.reserve(static_cast<std::size_t>(config.max_sequences));
-  reserve(fused_, max_rows);
-  reserve(filtered_, max_rows);
+  fused_.results.reserve(max_rows);
+  filtered_.results.reserve(max_rows);
   canvases_.reserve(static_cast<std::size_t>(config.max_sequences));
 }
 
@@ -47,25 +41,44 @@ std::int32_t StepInputs::num_positions(const RankConfig& config) {
 }
 
 void StepInputs::clear() {
-  ids_.clear();
+  num_rows_ = 0;
   recipes_.clear();
-  positions_.clear();
-  slots_.clear();
   spans_.clear();
   requests_.clear();
-  tessera::clear(fused_);
-  tessera::clear(filtered_);
+  fused_.results.clear();
+  filtered_.results.clear();
   canvases_.clear();
+}
+
+void StepInputs::take_arrays(std::int64_t num_rows,
+                             std::int64_t num_fused,
+                             std::int64_t num_filtered) {
+  kernels::StepArrays& arrays = backend_.begin_step_arrays();
+  ids_ = arrays.take<TokenId>(num_rows);
+  positions_ = arrays.take<Position>(num_rows);
+  slots_ = arrays.take<std::int64_t>(num_rows);
+  std::ranges::fill(slots_, -1);
+  fused_.measures = arrays.take<Measure>(num_fused);
+  fused_.rows = arrays.take<std::int64_t>(num_fused);
+  filtered_.measures = arrays.take<Measure>(num_filtered);
+  filtered_.rows = arrays.take<std::int64_t>(num_filtered);
 }
 
 void StepInputs::build(const StepPlan& plan, const RankPageTables& tables) {
   clear();
   std::int64_t num_rows = 0;
+  std::int64_t num_filtered = 0;
+  std::int64_t num_fused = 0;
   num_measures_ = 0;
   for (const SequenceSpan& sequence : plan.spans) {
     check(sequence, tables.table(sequence.request));
     num_rows += sequence.span.num_rows();
     num_measures_ += sequence.span.measures.size();
+    if (!is_canvas(sequence.span)) {
+      const auto filtered = std::ranges::count_if(sequence.span.measures, kernels::needs_logits);
+      num_filtered += filtered;
+      num_fused += std::ssize(sequence.span.measures) - filtered;
+    }
     requests_.push_back(sequence.request);
   }
   TESSERA_CHECK(num_rows <= config_.max_step_rows, "a step of ", num_rows, " rows; at most ",
@@ -75,8 +88,9 @@ void StepInputs::build(const StepPlan& plan, const RankPageTables& tables) {
   std::sort(requests_.begin(), requests_.end());
   const auto twice = std::adjacent_find(requests_.begin(), requests_.end());
   TESSERA_CHECK(twice == requests_.end(), "request ", *twice, " twice in a step");
+  take_arrays(num_rows, num_fused, num_filtered);
   add_spans(plan, tables, /*canvases=*/false);
-  first_canvas_row_ = static_cast<std::int64_t>(ids_.size());
+  first_canvas_row_ = num_rows_;
   add_spans(plan, tables, /*canvases=*/true);
 }
 
@@ -85,7 +99,7 @@ void StepInputs::add_spans(const StepPlan& plan, const RankPageTables& tables, b
   for (const SequenceSpan& sequence : plan.spans) {
     const Span& span = sequence.span;
     if (is_canvas(span) == canvases) {
-      const auto first_row = static_cast<std::int64_t>(ids_.size());
+      const std::int64_t first_row = num_rows_;
       add(sequence, tables.table(sequence.request));
       if (canvases) {
         canvases_.push_back({&sequence, first_row, first_result});
@@ -184,10 +198,10 @@ void StepInputs::check_measures(const SequenceSpan& sequence) const {
 
 void StepInputs::add(const SequenceSpan& sequence, std::span<const PageId> table) {
   const Span& span = sequence.span;
-  const auto first_row = static_cast<std::int64_t>(ids_.size());
-  ids_.insert(ids_.end(), span.tokens.begin(), span.tokens.end());
-  for (Position p = span.first; p < span.end(); ++p) positions_.push_back(p);
-  slots_.resize(ids_.size(), -1);
+  const std::int64_t first_row = num_rows_;
+  num_rows_ += span.num_rows();
+  std::ranges::copy(span.tokens, ids_.begin() + first_row);
+  std::iota(positions_.begin() + first_row, positions_.begin() + num_rows_, span.first);
   for (const PositionRange& range : span.stores) {
     for (Position p = range.begin; p < range.end; ++p) {
       const PageId page = table[static_cast<std::size_t>(p / config_.page_size)];
@@ -213,8 +227,8 @@ void StepInputs::add_measures(const Span& span, std::int64_t first_row, std::siz
   std::size_t result = first_result;
   for (const Measure& measure : span.measures) {
     MeasuredRows& rows = kernels::needs_logits(measure) ? filtered_ : fused_;
-    rows.measures.push_back(measure);
-    rows.rows.push_back(first_row + measure.row - span.first);
+    rows.measures[rows.size()] = measure;
+    rows.rows[rows.size()] = first_row + measure.row - span.first;
     rows.results.push_back(result++);
   }
 }

@@ -14,11 +14,11 @@ namespace tessera {
 
 /// Measures of a step that are taken the same way, and where they belong. Three equally long lists.
 struct MeasuredRows {
-  std::vector<Measure> measures;
-  std::vector<std::int64_t> rows;    ///< Row of the batch that is read.
+  std::span<Measure> measures;
+  std::span<std::int64_t> rows;      ///< Row of the batch that is read.
   std::vector<std::size_t> results;  ///< Index among all measures of the plan, in its order.
 
-  std::size_t size() const { return measures.size(); }
+  std::size_t size() const { return results.size(); }
 };
 
 /// A canvas of a step: rows of the batch, all measured, in one piece.
@@ -28,12 +28,13 @@ struct CanvasRows {
   std::size_t first_result = 0;            ///< Index of the first measure among all of the plan.
 };
 
-/// A step plan, checked and laid out as the operations want it. Memory is reserved once and used
-/// again in every step.
+/// A step plan, checked and laid out as the operations want it, in the step arrays of the back end.
+/// Memory is reserved once and used again in every step.
 class StepInputs {
  public:
-  StepInputs(const ModelSpec& spec, const RankConfig& config);
+  StepInputs(const ModelSpec& spec, const RankConfig& config, kernels::Backend& backend);
 
+  /// Leaves the arrays to be sent (Backend::send_step_arrays).
   /// @param plan  Must outlive the use of batch().
   /// @param tables  After apply(plan).
   /// @throws Error{kInternal} naming request and rule if the plan breaks a rule of Span, exceeds
@@ -53,6 +54,7 @@ class StepInputs {
 
  private:
   void clear();
+  void take_arrays(std::int64_t num_rows, std::int64_t num_fused, std::int64_t num_filtered);
   void check(const SequenceSpan& sequence, std::span<const PageId> table) const;
   void check_tokens(const SequenceSpan& sequence) const;
   void check_measures(const SequenceSpan& sequence) const;
@@ -63,10 +65,12 @@ class StepInputs {
 
   const ModelSpec& spec_;
   RankConfig config_;
-  std::vector<TokenId> ids_;
+  kernels::Backend& backend_;
+  std::int64_t num_rows_ = 0;  // laid out so far
+  std::span<TokenId> ids_;
+  std::span<Position> positions_;
+  std::span<std::int64_t> slots_;
   std::vector<RecipeEntry> recipes_;
-  std::vector<Position> positions_;
-  std::vector<std::int64_t> slots_;
   std::vector<kernels::AttentionSpan> spans_;
   std::vector<RequestId> requests_;  // of the spans, sorted
   MeasuredRows fused_;

@@ -17,10 +17,12 @@ Context::Context(bool deterministic)
       device_(device_properties()),
       stream_(create_stream()),
       staging_host_(allocate_pinned(kStagingBytes)),
-      staging_device_(allocate_device(kStagingBytes)) {}
+      staging_device_(allocate_device(kStagingBytes)),
+      step_arrays_copied_(create_event()) {}
 
 const void* Context::stage_bytes(const void* data, std::int64_t num_bytes) {
   if (num_bytes == 0) return nullptr;
+  if (const void* there = step_arrays_.on_device(data, num_bytes)) return there;
   TESSERA_CHECK(num_bytes <= kStagingBytes, "an array of ", num_bytes, " bytes; at most ",
                 kStagingBytes, " are staged");
   if (staged_ + num_bytes > kStagingBytes) {
@@ -33,6 +35,25 @@ const void* Context::stage_bytes(const void* data, std::int64_t num_bytes) {
   std::memcpy(host, data, static_cast<std::size_t>(num_bytes));
   copy_async(host, device, num_bytes, stream_);
   return device;
+}
+
+void Context::reserve_step_arrays(std::int64_t num_bytes) {
+  if (step_arrays_.capacity() >= num_bytes) return;
+  wait();
+  step_arrays_ = {};
+  step_arrays_ = {allocate_pinned(num_bytes), allocate_device(num_bytes)};
+}
+
+StepArrays& Context::begin_step_arrays() {
+  if (!has_happened(step_arrays_copied_)) wait();
+  step_arrays_.clear();
+  return step_arrays_;
+}
+
+void Context::send_step_arrays() {
+  const StepArrays::Transfer transfer = step_arrays_.send();
+  copy_async(transfer.host, transfer.device, transfer.num_bytes, stream_);
+  record(step_arrays_copied_, stream_);
 }
 
 std::byte* Context::scratch(std::int64_t num_bytes) {

@@ -7,6 +7,7 @@
 
 #include "kernels/buffer.h"
 #include "kernels/cuda/device/memory.h"
+#include "kernels/step_arrays.h"
 
 namespace tessera::kernels::cuda {
 
@@ -27,15 +28,21 @@ class Context {
   /// As Backend::watch_waits.
   void watch_waits(WaitWatch watch) { watch_ = std::move(watch); }
 
-  /// Copies a host array to the device, behind what the stream has.
+  /// Copies a host array to the device, behind what the stream has; arrays of the step are there.
   /// @return Device memory, 16-byte aligned, valid for operations called before the next 8 MiB are
-  ///         staged; null for an empty array.
+  ///         staged; null for an empty array. Of arrays of the step: as aligned as they are in
+  ///         the host's memory.
   template <typename T>
   const T* stage(std::span<const T> values) {
     static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= kAlignment);
     return static_cast<const T*>(
         stage_bytes(values.data(), static_cast<std::int64_t>(values.size_bytes())));
   }
+
+  /// As Backend has them.
+  void reserve_step_arrays(std::int64_t num_bytes);
+  StepArrays& begin_step_arrays();
+  void send_step_arrays();
 
   /// Device memory for one operation, not preserved. Grows in the first steps of a model only.
   std::byte* scratch(std::int64_t num_bytes);
@@ -53,6 +60,8 @@ class Context {
   Buffer staging_device_;
   std::int64_t staged_ = 0;  // bytes of the ring in use
   Buffer scratch_;
+  StepArrays step_arrays_;
+  Event step_arrays_copied_;
 };
 
 }  // namespace tessera::kernels::cuda

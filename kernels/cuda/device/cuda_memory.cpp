@@ -65,6 +65,22 @@ void copy_async(const void* from, void* to, std::int64_t num_bytes, Stream strea
       cudaMemcpyAsync(to, from, static_cast<std::size_t>(num_bytes), cudaMemcpyDefault, stream));
 }
 
+Event create_event() {
+  Event event = nullptr;
+  TESSERA_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  return event;
+}
+
+void record(Event event, Stream stream) {
+  TESSERA_CUDA_CHECK(cudaEventRecord(event, stream));
+}
+
+bool has_happened(Event event) {
+  const cudaError_t status = cudaEventQuery(event);
+  if (status != cudaErrorNotReady) TESSERA_CUDA_CHECK(status);
+  return status == cudaSuccess;
+}
+
 void synchronize(Stream stream, const WaitWatch& watch) {
   if (!watch) {
     TESSERA_CUDA_CHECK(cudaStreamSynchronize(stream));

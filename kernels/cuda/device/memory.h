@@ -34,6 +34,14 @@ using WaitWatch = std::function<void(std::chrono::milliseconds)>;
 /// @throws Error{kDevice} for what failed in it; what `watch` throws.
 void synchronize(Stream stream, const WaitWatch& watch);
 
+/// A new event, which lives until the process ends; it has happened.
+Event create_event();
+
+/// The event happens when the stream has come this far.
+void record(Event event, Stream stream);
+
+bool has_happened(Event event);
+
 struct DeviceProperties {
   int num_multiprocessors = 1;
   int compute_capability = 0;  ///< 90: 9.0

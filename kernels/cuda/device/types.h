@@ -11,8 +11,10 @@ namespace tessera::kernels::cuda {
 
 #ifdef TESSERA_CUDA_EMULATION
 using Stream = void*;  // nothing is asynchronous
+using Event = void*;
 #else
 using Stream = cudaStream_t;
+using Event = cudaEvent_t;
 #endif
 
 /// Storage of a bf16 number.

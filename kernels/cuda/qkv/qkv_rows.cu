@@ -1,6 +1,5 @@
 #include "kernels/cuda/qkv/qkv_rows.h"
 
-#include "kernels/cuda/base/staged_arrays.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/device/view.h"
@@ -289,10 +288,6 @@ bool on_8_bytes(const View& view) {
 
 void qk_norm_rope_store(Context& context, const QkvArgs& args) {
   check_qkv(args, DType::kBFloat16, DType::kBFloat16);
-  StagedArrays arrays;
-  const std::int64_t positions = arrays.add(args.positions);
-  const std::int64_t slots = arrays.add(args.slots);
-  arrays.send(context);
   const QkvKernelArgs kernel_args{
       .qkv = rows_view<const float>(args.qkv),
       .bias = data_of(args.bias),
@@ -300,8 +295,8 @@ void qk_norm_rope_store(Context& context, const QkvArgs& args) {
       .k_norm = data_of(args.k_norm),
       .eps = args.eps,
       .rope = rows_view<const float>(args.rope),
-      .positions = arrays.at<Position>(positions),
-      .slots = arrays.at<std::int64_t>(slots),
+      .positions = context.stage(args.positions),
+      .slots = context.stage(args.slots),
       .q = rows_view<Bf16>(args.q),
       .k = rows_view<Bf16>(args.k),
       .v = rows_view<Bf16>(args.v),

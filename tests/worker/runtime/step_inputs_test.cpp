@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/backend_registry.h"
 #include "tests/support/error_matchers.h"
 
 namespace tessera {
@@ -83,7 +84,8 @@ class StepInputsTest : public ::testing::Test {
   RankConfig config_;
   StepPlan plan_;
   std::optional<RankPageTables> tables_;
-  StepInputs inputs_{spec_, config_};
+  std::unique_ptr<kernels::Backend> backend_ = kernels::create_backend("reference", {});
+  StepInputs inputs_{spec_, config_, *backend_};
 };
 
 TEST_F(StepInputsTest, RowsAreLaidOutAsThePlanSays) {
@@ -102,7 +104,8 @@ TEST_F(StepInputsTest, RowsAreLaidOutAsThePlanSays) {
 TEST_F(StepInputsTest, TwoBlocksInOnePageHaveTheSlotsOfThePage) {
   const RankConfig config{
       .page_size = 8, .num_pages = 10, .max_step_rows = 8, .max_model_len = 16, .max_sequences = 1};
-  StepInputs inputs(spec_, config);
+  const auto backend = kernels::create_backend("reference", {});
+  StepInputs inputs(spec_, config, *backend);
   StepPlan plan;
   plan.page_table_deltas.push_back({kRequest, 0, {3}});
   Span blocks;

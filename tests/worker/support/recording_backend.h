@@ -53,6 +53,12 @@ class RecordingBackend final : public kernels::Backend {
   void watch_waits(std::function<void(std::chrono::milliseconds)> watch) override {
     backend_.watch_waits(std::move(watch));
   }
+
+  void reserve_step_arrays(std::int64_t num_bytes) override {
+    backend_.reserve_step_arrays(num_bytes);
+  }
+  kernels::StepArrays& begin_step_arrays() override { return backend_.begin_step_arrays(); }
+  void send_step_arrays() override { backend_.send_step_arrays(); }
   std::unique_ptr<kernels::PackedMatrix> create_packed(const kernels::PackShape& shape) override {
     return backend_.create_packed(shape);
   }
