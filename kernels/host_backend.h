@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "common/base/error.h"
 #include "common/tensor/padding.h"
 #include "kernels/available_memory.h"
 #include "kernels/op_checks.h"
@@ -49,6 +50,18 @@ class HostBackend : public Backend {
     return step_arrays_;
   }
   void send_step_arrays() override {}
+
+  bool has_graphs() const override { return false; }
+  std::unique_ptr<StepGraph> capture(const std::function<void()>&) override {
+    TESSERA_REQUIRE(false, "the ", device_name(), " back end has no graphs");
+    return nullptr;
+  }
+
+  std::int64_t reserve_attention_plans(std::span<const AttentionArgs>,
+                                       const AttentionRoom&) override {
+    return 0;
+  }
+  void plan_attention(std::span<const AttentionArgs>, const AttentionRoom*) override {}
 
   void logit_statistics(const StoredLogits& logits,
                         std::span<const Measure> measures,

@@ -90,6 +90,16 @@ struct AttentionArgs {
   std::int32_t window = 0;
   std::span<const AttentionSpan> spans;  ///< Every row of `out` lies in at most one.
   MatrixView out;  ///< activation dtype [rows, nq D]; rows that see nothing: zeros
+  /// >= 0: index of this call's kind among those of plan_attention(), which was given these heads,
+  /// window, page size and spans; -1: the call is planned by itself.
+  std::int32_t plan = -1;
+};
+
+/// The most that the attention of a step has.
+struct AttentionRoom {
+  std::int64_t rows = 0;
+  std::int64_t spans = 0;
+  std::int64_t span_pages = 0;  ///< Pages that hold the longest sequence.
 };
 
 /// The part of the vocabulary that a rank measures.
@@ -108,6 +118,16 @@ struct SoftEmbeddingArgs {
   std::span<const MeasurePartial> partials;
   std::span<std::byte> workspace;  ///< soft_embedding_workspace_bytes()
   MatrixView out;                  ///< fp32 [rows, hidden]: this rank's partial sum
+};
+
+/// Operations that were kept by Backend::capture(), which it does not outlive.
+class StepGraph {
+ public:
+  virtual ~StepGraph() = default;
+
+  /// Runs them in their order, behind every operation called before, with the step arrays that were
+  /// sent last.
+  virtual void launch() = 0;
 };
 
 /// The operations a model is made of, on one device. Operations run in the order of the calls,
@@ -183,6 +203,18 @@ class Backend {
   /// Takes the arrays to the device, in one copy. Operations that are then given one of them, or a
   /// part, read it there; until the next begin_step_arrays() the arrays must not change.
   virtual void send_step_arrays() = 0;
+
+  // --- graphs ---
+
+  /// Whether capture() makes graphs. Back ends without are called operation by operation.
+  virtual bool has_graphs() const = 0;
+
+  /// Keeps the operations that work() calls instead of running them, pointers and sizes included.
+  /// Host arrays that they are given lie in the step arrays, which were sent. Every shape was run
+  /// once before; from now on no operation may need more scratch memory than the largest so far.
+  /// @throws Error{kDevice} if work() waits for the device or allocates, or the device has no room;
+  /// Error{kInternal} for other host arrays, and for more scratch memory.
+  virtual std::unique_ptr<StepGraph> capture(const std::function<void()>& work) = 0;
 
   // --- weights ---
 
@@ -272,6 +304,20 @@ class Backend {
 
   /// Bias, QK-norm and rotation of fused projections, in fp32; then rounding; then the stores.
   virtual void qk_norm_rope_store(const QkvArgs& args) = 0;
+
+  /// Makes plan_attention() ready for steps of up to `room`, so that it allocates nothing.
+  /// @param kinds  As plan_attention() has them, without spans.
+  /// @return Bytes that it takes of the step arrays at most.
+  virtual std::int64_t reserve_attention_plans(std::span<const AttentionArgs> kinds,
+                                               const AttentionRoom& room) = 0;
+
+  /// Plans the block_attention() calls of a step, whose layers are of a few kinds, in the step
+  /// arrays: to be called behind whatever else is taken of them, and before they are sent.
+  /// @param kinds  Heads, window and page size of every kind, and the spans, equal for all.
+  /// @param room   Null, or what decides where the plan's arrays lie and which kernels run, instead
+  ///               of the spans: steps with the same room can share a graph. rows: those of the
+  ///               step's matrices.
+  virtual void plan_attention(std::span<const AttentionArgs> kinds, const AttentionRoom* room) = 0;
 
   /// Attention of new rows over pages and each other. Keys are visited in tiles aligned to absolute
   /// positions, so a key gives the same bits from a page and as a new row.

@@ -6,6 +6,7 @@
 #include "common/base/error.h"
 #include "kernels/convert.h"
 #include "kernels/cuda/attention/block_attention.h"
+#include "kernels/cuda/attention/step_plans.h"
 #include "kernels/cuda/base/context.h"
 #include "kernels/cuda/base/cuda_matrix.h"
 #include "kernels/cuda/embedding/embedding.h"
@@ -22,6 +23,18 @@ namespace tessera::kernels::cuda {
 namespace {
 
 constexpr std::int64_t kPackBytes = 4 << 20;  // packed on the host before they are copied
+
+class CudaStepGraph final : public StepGraph {
+ public:
+  CudaStepGraph(std::unique_ptr<Graph> graph, Stream stream)
+      : graph_(std::move(graph)), stream_(stream) {}
+
+  void launch() override { graph_->launch(stream_); }
+
+ private:
+  std::unique_ptr<Graph> graph_;
+  Stream stream_;
+};
 
 class CudaBackend final : public Backend {
  public:
@@ -65,6 +78,12 @@ class CudaBackend final : public Backend {
   }
   StepArrays& begin_step_arrays() override { return context_.begin_step_arrays(); }
   void send_step_arrays() override { context_.send_step_arrays(); }
+
+  // In deterministic mode the longest plan of attention has no useful bound.
+  bool has_graphs() const override { return !context_.deterministic(); }
+  std::unique_ptr<StepGraph> capture(const std::function<void()>& work) override {
+    return std::make_unique<CudaStepGraph>(context_.capture(work), context_.stream());
+  }
 
   std::unique_ptr<PackedMatrix> create_packed(const PackShape& shape) override {
     check_shape(shape);
@@ -155,8 +174,18 @@ class CudaBackend final : public Backend {
     cuda::qk_norm_rope_store(context_, args);
   }
 
+  std::int64_t reserve_attention_plans(std::span<const AttentionArgs> kinds,
+                                       const AttentionRoom& room) override {
+    return plans_.reserve(context_, kinds, room);
+  }
+  void plan_attention(std::span<const AttentionArgs> kinds, const AttentionRoom* room) override {
+    plans_.make(context_, kinds, room);
+  }
+
   void block_attention(const AttentionArgs& args) override {
-    cuda::block_attention(context_, args);
+    if (args.plan < 0) return cuda::block_attention(context_, args);
+    check_attention(args, DType::kBFloat16, DType::kBFloat16);
+    launch_attention(context_, args, plans_.staged(context_, args.plan));
   }
 
   void gemm(ConstMatrixView a, const PackedMatrix& w, MatrixView c) override {
@@ -245,6 +274,7 @@ class CudaBackend final : public Backend {
   }
 
   Context context_;
+  StepPlans plans_;
   std::string name_;
   std::string device_;
   Buffer packing_;

@@ -23,6 +23,8 @@ Context::Context(bool deterministic)
 const void* Context::stage_bytes(const void* data, std::int64_t num_bytes) {
   if (num_bytes == 0) return nullptr;
   if (const void* there = step_arrays_.on_device(data, num_bytes)) return there;
+  TESSERA_CHECK(!is_captured(stream_), "an array of ", num_bytes,
+                " bytes in a graph that is not one of the step's");
   TESSERA_CHECK(num_bytes <= kStagingBytes, "an array of ", num_bytes, " bytes; at most ",
                 kStagingBytes, " are staged");
   if (staged_ + num_bytes > kStagingBytes) {
@@ -56,8 +58,18 @@ void Context::send_step_arrays() {
   record(step_arrays_copied_, stream_);
 }
 
+std::unique_ptr<Graph> Context::capture(const std::function<void()>& work) {
+  Capture capture(stream_);
+  work();
+  std::unique_ptr<Graph> graph = capture.finish();
+  has_graphs_ = true;
+  return graph;
+}
+
 std::byte* Context::scratch(std::int64_t num_bytes) {
   if (scratch_.num_bytes() < num_bytes) {
+    TESSERA_CHECK(!has_graphs_ && !is_captured(stream_), "an operation needs ", num_bytes,
+                  " bytes of scratch memory, and graphs were made with ", scratch_.num_bytes());
     wait();
     scratch_ = {};
     scratch_ = allocate_device(num_bytes);

@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <type_traits>
 #include <utility>
 
 #include "kernels/buffer.h"
+#include "kernels/cuda/device/graph.h"
 #include "kernels/cuda/device/memory.h"
 #include "kernels/step_arrays.h"
 
@@ -43,8 +46,13 @@ class Context {
   void reserve_step_arrays(std::int64_t num_bytes);
   StepArrays& begin_step_arrays();
   void send_step_arrays();
+  StepArrays& step_arrays() { return step_arrays_; }
+
+  /// As Backend::capture.
+  std::unique_ptr<Graph> capture(const std::function<void()>& work);
 
   /// Device memory for one operation, not preserved. Grows in the first steps of a model only.
+  /// @throws Error{kInternal} if it must grow although there are graphs that use it.
   std::byte* scratch(std::int64_t num_bytes);
 
  private:
@@ -60,6 +68,7 @@ class Context {
   Buffer staging_device_;
   std::int64_t staged_ = 0;  // bytes of the ring in use
   Buffer scratch_;
+  bool has_graphs_ = false;
   StepArrays step_arrays_;
   Event step_arrays_copied_;
 };

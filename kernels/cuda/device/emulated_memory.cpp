@@ -2,12 +2,14 @@
 
 #include "kernels/available_memory.h"
 #include "kernels/cuda/device/memory.h"
+#include "kernels/cuda/emulation/recording.h"
 
 namespace tessera::kernels::cuda {
 
 int emulated_compute_capability = 80;
 
 Buffer allocate_device(std::int64_t num_bytes) {
+  emulation::forbid_while_recording("an allocation");
   return Buffer(num_bytes);
 }
 
@@ -24,7 +26,13 @@ Stream create_stream() {
 }
 
 void copy_async(const void* from, void* to, std::int64_t num_bytes, Stream) {
-  if (num_bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(num_bytes));
+  if (num_bytes == 0) return;
+  const auto run = [=] { std::memcpy(to, from, static_cast<std::size_t>(num_bytes)); };
+  if (auto* work = emulation::recorded_work()) {
+    work->push_back(run);
+  } else {
+    run();
+  }
 }
 
 Event create_event() {
@@ -37,7 +45,9 @@ bool has_happened(Event) {
   return true;
 }
 
-void synchronize(Stream, const WaitWatch&) {}
+void synchronize(Stream, const WaitWatch&) {
+  emulation::forbid_while_recording("a wait");
+}
 
 DeviceProperties device_properties() {
   // Few multiprocessors, so that small cases have several CTAs for each.

@@ -6,6 +6,9 @@
 #include "kernels/cuda/device/target.h"
 
 #ifdef TESSERA_CUDA_EMULATION
+#include <tuple>
+
+#include "kernels/cuda/emulation/recording.h"
 #include "kernels/cuda/emulation/run_grid.h"
 #else
 #include "kernels/cuda/device/cuda_check.h"
@@ -30,9 +33,16 @@ void launch(void (*kernel)(Parameters...),
   if (shape.grid_x == 0 || shape.grid_y == 0) return;
 #ifdef TESSERA_CUDA_EMULATION
   (void)stream;
-  emulation::run_grid(static_cast<unsigned>(shape.grid_x), static_cast<unsigned>(shape.grid_y),
-                      static_cast<unsigned>(shape.threads), shape.shared_bytes,
-                      [&] { kernel(arguments...); });
+  const auto run = [kernel, shape, values = std::tuple<Parameters...>(arguments...)] {
+    emulation::run_grid(static_cast<unsigned>(shape.grid_x), static_cast<unsigned>(shape.grid_y),
+                        static_cast<unsigned>(shape.threads), shape.shared_bytes,
+                        [&] { std::apply(kernel, values); });
+  };
+  if (auto* work = emulation::recorded_work()) {
+    work->push_back(run);
+  } else {
+    run();
+  }
 #else
   constexpr int kDefaultSharedBytes = 48 << 10;
   if (shape.shared_bytes > kDefaultSharedBytes) {

@@ -59,6 +59,19 @@ class RecordingBackend final : public kernels::Backend {
   }
   kernels::StepArrays& begin_step_arrays() override { return backend_.begin_step_arrays(); }
   void send_step_arrays() override { backend_.send_step_arrays(); }
+  // What operations did is looked at when they are called.
+  bool has_graphs() const override { return false; }
+  std::unique_ptr<kernels::StepGraph> capture(const std::function<void()>& work) override {
+    return backend_.capture(work);
+  }
+  std::int64_t reserve_attention_plans(std::span<const kernels::AttentionArgs> kinds,
+                                       const kernels::AttentionRoom& room) override {
+    return backend_.reserve_attention_plans(kinds, room);
+  }
+  void plan_attention(std::span<const kernels::AttentionArgs> kinds,
+                      const kernels::AttentionRoom* room) override {
+    backend_.plan_attention(kinds, room);
+  }
   std::unique_ptr<kernels::PackedMatrix> create_packed(const kernels::PackShape& shape) override {
     return backend_.create_packed(shape);
   }
