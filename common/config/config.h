@@ -60,6 +60,7 @@ struct ServerConfig {
   std::int32_t replicas = 1;
   std::string backend = "cpu";  ///< cpu | cuda | reference
   bool deterministic = false;
+  bool eager = false;
   std::int32_t threads_per_rank = 0;     ///< 0: the machine's cores shared out among its ranks.
   std::string instruction_set = "auto";  ///< auto | avx512 | avx2 (cpu back end)
   std::string communicator = "auto";     ///< auto | shared_memory | mpi; one rank is always single.

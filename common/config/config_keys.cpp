@@ -169,6 +169,9 @@ const ConfigKey kKeys[] = {
     {"deterministic", kRanks, &ServerConfig::deterministic, kS | kW,
      "Of the cuda back end: tokens do not depend on what else is in the batch, nor on tp. Costs "
      "speed; the others always are."},
+    {"eager", kRanks, &ServerConfig::eager, kS | kW,
+     "Of the cuda back end: launch steps operation by operation, not as CUDA graphs. The same "
+     "tokens, slower; starts sooner and takes less memory."},
     {"threads_per_rank", kRanks, &ServerConfig::threads_per_rank, kS | kW,
      "Compute threads of a rank; 0 shares out the machine's cores among its ranks.", 0, 1024},
     {"instruction_set", kRanks, &ServerConfig::instruction_set, kS | kW,

@@ -50,6 +50,7 @@ ModelExecutorOptions executor_options(const ServerConfig& config,
   options.backend = config.backend;
   options.device = local_rank;
   options.deterministic = config.deterministic;
+  options.eager = config.eager;
   options.instruction_set = config.instruction_set == "auto" ? "" : config.instruction_set;
   options.num_threads = cpus.num_threads;
   options.cpus = std::move(cpus.cpus);
@@ -58,6 +59,9 @@ ModelExecutorOptions executor_options(const ServerConfig& config,
     options.on_load_progress = [progress = LoadProgress(isatty(STDERR_FILENO) != 0)](
                                    std::int64_t done, std::int64_t total) mutable {
       progress.show(done, total);
+    };
+    options.on_graph_progress = [](std::size_t made, std::size_t all) {
+      if (made == all || made % 32 == 0) spdlog::info("{} of {} CUDA graphs", made, all);
     };
   }
   return options;

@@ -126,13 +126,27 @@ Decoder::Workspace Decoder::workspace(DType dtype, std::int64_t cols, std::int64
   return {backend_.allocate(rows * cols * size_of(dtype)), dtype, cols};
 }
 
-MatrixView Decoder::forward(const RowBatch& batch, const KvPool& pool) {
+std::int64_t Decoder::reserve_plans(const KvPool& pool, const kernels::AttentionRoom& room) {
+  attention_kinds_.resize(spec_.attention_kinds.size());
+  for (std::int32_t layer = 0; layer < spec_.num_layers; ++layer) {
+    kernels::AttentionArgs& kind = attention_kinds_[spec_.kind_of(layer)];
+    kind.pages = pool.layer(layer);
+    kind.num_q_heads = shard_.num_q_heads;
+    kind.window = spec_.attention_of(layer).window;
+  }
+  return backend_.reserve_attention_plans(attention_kinds_, room);
+}
+
+void Decoder::plan(const RowBatch& batch, const kernels::AttentionRoom* room) {
+  for (kernels::AttentionArgs& kind : attention_kinds_) kind.spans = batch.spans;
+  backend_.plan_attention(attention_kinds_, room);
+}
+
+void Decoder::run_layers(const RowBatch& batch, const KvPool& pool) {
   const std::int64_t rows = batch.num_rows();
-  TESSERA_CHECK(rows <= max_rows_, "a pass of ", rows, " rows; workspaces hold ", max_rows_);
   const MatrixView residual = residual_.rows(rows);
   const MatrixView delta = delta_.rows(rows);
   const MatrixView normed = normed_.rows(rows);
-  embed(batch, residual);
   bool has_delta = false;  // what the layer before adds is added by the norm that follows it
   const auto add_norm = [&](std::span<const float> weight) {
     if (has_delta && !spec_.norms_round_once) {
@@ -161,7 +175,6 @@ MatrixView Decoder::forward(const RowBatch& batch, const KvPool& pool) {
     }
   }
   if (has_delta) backend_.add(residual, delta);
-  return residual;
 }
 
 void Decoder::scale_layer(const LayerWeights& layer,
@@ -172,7 +185,10 @@ void Decoder::scale_layer(const LayerWeights& layer,
   backend_.scale(row_range(residual, {first, residual.rows}), layer.canvas_scalar);
 }
 
-void Decoder::embed(const RowBatch& batch, const MatrixView& residual) {
+void Decoder::embed(const RowBatch& batch) {
+  TESSERA_CHECK(batch.num_rows() <= max_rows_, "a pass of ", batch.num_rows(),
+                " rows; workspaces hold ", max_rows_);
+  const MatrixView residual = residual_.rows(batch.num_rows());
   gather(batch.ids, residual);
   if (spec_.canvas_length) condition(batch, residual);
   auto recipes = batch.recipes;
@@ -240,7 +256,8 @@ void Decoder::attention(std::int32_t index, const RowBatch& batch, const kernels
                             .scale = kind.scale,
                             .window = kind.window,
                             .spans = batch.spans,
-                            .out = leading_cols(out, shard.q.size())});
+                            .out = leading_cols(out, shard.q.size()),
+                            .plan = static_cast<std::int32_t>(spec_.kind_of(index))});
   backend_.gemm(out, *weights_.layers[static_cast<std::size_t>(index)].o, delta_.rows(rows));
   reduce(delta_.rows(rows));
 }

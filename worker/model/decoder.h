@@ -52,10 +52,24 @@ class Decoder {
   /// The most values that a pass of at most `max_rows` rows sums over ranks at once.
   static std::int64_t largest_sum(const ModelSpec& spec, std::int32_t max_rows);
 
-  /// Runs the batch and stores its K/V.
-  /// @return The residual stream behind the last layer, before the final norm: fp32
-  ///         [rows, hidden], equal on every rank, valid until the next call.
-  MatrixView forward(const RowBatch& batch, const KvPool& pool);
+  /// Makes plan() ready for steps of up to `room`.
+  /// @return Bytes that it takes of the back end's step arrays at most.
+  std::int64_t reserve_plans(const KvPool& pool, const kernels::AttentionRoom& room);
+
+  /// Plans the attention of a batch, in the step arrays, before they are sent.
+  /// @param room  As Backend::plan_attention.
+  void plan(const RowBatch& batch, const kernels::AttentionRoom* room);
+
+  /// Makes the rows of residual().
+  void embed(const RowBatch& batch);
+
+  /// Runs the layers on the rows of residual(), and stores their K/V. Nothing but operations of the
+  /// back end and sums.
+  void run_layers(const RowBatch& batch, const KvPool& pool);
+
+  /// The residual stream: behind run_layers(), before the final norm. fp32 [rows, hidden], equal on
+  /// every rank, valid until the next call.
+  MatrixView residual(std::int64_t num_rows) const { return residual_.rows(num_rows); }
 
  private:
   struct Workspace {
@@ -74,7 +88,6 @@ class Decoder {
   Workspace workspace(DType dtype, std::int64_t cols, std::int64_t rows);
   void reserve_attention(std::int64_t group);
   void fill_rope(const RopeSpec& spec, std::int32_t num_positions);
-  void embed(const RowBatch& batch, const MatrixView& residual);
   void gather(std::span<const TokenId> ids, const MatrixView& out);
   void apply_recipes(std::span<const RecipeEntry> recipes, const MatrixView& residual);
   void attention(std::int32_t index, const RowBatch& batch, const kernels::KvPages& pages);
@@ -118,6 +131,7 @@ class Decoder {
   std::vector<kernels::Buffer> rope_memory_;
   std::vector<MatrixView> rope_;  // of every kind: fp32 [num_positions, rotary width]
 
+  std::vector<kernels::AttentionArgs> attention_kinds_;  // what plans depend on
   std::vector<TokenId> gathered_ids_;
   std::vector<kernels::RecipeRow> recipe_rows_;
 };

@@ -25,10 +25,12 @@ class ModelExecutor final : public RankExecutor {
  public:
   ModelExecutor(std::unique_ptr<LoadedModel> model,
                 std::unique_ptr<Communicator> communicator,
-                std::int64_t kv_memory_bytes)
+                std::int64_t kv_memory_bytes,
+                ModelRunnerOptions runner_options)
       : model_(std::move(model)),
         communicator_(std::move(communicator), clock_),
-        kv_memory_bytes_(kv_memory_bytes) {}
+        kv_memory_bytes_(kv_memory_bytes),
+        runner_options_(std::move(runner_options)) {}
 
   std::int64_t kv_bytes_per_token() const override {
     return kv_shape(model_->spec, model_->shard, *model_->backend).bytes_per_token();
@@ -43,7 +45,7 @@ class ModelExecutor final : public RankExecutor {
 
   void configure(const RankConfig& config) override {
     runner_.emplace(model_->spec, model_->shard, model_->weights, *model_->backend, communicator_,
-                    config);
+                    config, runner_options_);
   }
 
   StepResult run(const StepPlan& plan) override {
@@ -66,6 +68,7 @@ class ModelExecutor final : public RankExecutor {
   std::unique_ptr<LoadedModel> model_;
   TimedCommunicator communicator_;
   std::int64_t kv_memory_bytes_;
+  ModelRunnerOptions runner_options_;
   std::optional<ModelRunner> runner_;
 };
 
@@ -116,8 +119,9 @@ std::unique_ptr<RankExecutor> create_model_executor(const ModelExecutorOptions& 
   const std::int64_t kv_memory_bytes =
       options.kv_memory_bytes.value_or(share_of_memory(*model->backend, *communicator));
   communicator->barrier();  // nobody takes memory for pages before all have looked
-  return std::make_unique<ModelExecutor>(std::move(model), std::move(communicator),
-                                         kv_memory_bytes);
+  return std::make_unique<ModelExecutor>(
+      std::move(model), std::move(communicator), kv_memory_bytes,
+      ModelRunnerOptions{options.eager, options.on_graph_progress});
 }
 
 }  // namespace tessera

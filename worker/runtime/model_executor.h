@@ -38,6 +38,9 @@ struct ModelExecutorOptions {
 
   /// Called from the loading thread with (bytes done, bytes in all), at most about 100 times.
   std::function<void(std::int64_t, std::int64_t)> on_load_progress;
+
+  bool eager = false;  ///< As ModelRunnerOptions has it.
+  std::function<void(std::size_t, std::size_t)> on_graph_progress;  ///< Likewise.
 };
 
 /// Reads the model and loads this rank's share of its weights. Collective: every rank of

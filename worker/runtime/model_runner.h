@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "worker/kv/rank_page_tables.h"
 #include "worker/model/decoder.h"
 #include "worker/runtime/canvas_states.h"
+#include "worker/runtime/graph_cache.h"
 #include "worker/runtime/rank_executor.h"
 #include "worker/runtime/row_measurer.h"
 #include "worker/runtime/step_inputs.h"
@@ -21,8 +23,19 @@ namespace tessera {
 /// One rank's share of K and V of a token.
 KvShape kv_shape(const ModelSpec& spec, const RankShard& shard, const kernels::Backend& backend);
 
+struct ModelRunnerOptions {
+  /// Steps are launched operation by operation, also where graphs could be had. Equal tokens.
+  bool eager = false;
+  /// Called with (graphs made, graphs in all) while they are made.
+  std::function<void(std::size_t, std::size_t)> on_graph_progress = {};
+};
+
 /// Runs step plans on one rank's share of a model: page tables, inputs, layers, measurements.
 /// Owns the pages and all workspaces; a step allocates nothing but its result.
+///
+/// On back ends with graphs, steps are padded to a few shapes. The constructor makes a graph for
+/// each of them, unless ranks sum through host memory: then, and for models with a canvas, steps
+/// are neither padded nor made of graphs.
 ///
 /// Collective: every rank runs the same plans. Borrows what the constructor is given. Owned by the
 /// rank's main thread.
@@ -33,7 +46,8 @@ class ModelRunner {
               const ModelWeights& weights,
               kernels::Backend& backend,
               Communicator& communicator,
-              const RankConfig& config);
+              const RankConfig& config,
+              const ModelRunnerOptions& options = {});
 
   /// @return The measurements, span by span in the order of the plan; on rank 0 only.
   /// @throws Error{kInternal} if the plan breaks a rule, see StepInputs.
@@ -44,17 +58,25 @@ class ModelRunner {
   void logits(const StepPlan& plan, const MatrixView& out);
 
  private:
-  MatrixView forward(const StepPlan& plan);
+  bool can_use_graphs(const ModelSpec& spec) const;
+  void make_graphs(const ModelRunnerOptions& options);
+  RowBatch pad(const StepShape& shape, std::int64_t num_filtered);
+  void warm_up(const StepShape& shape, std::int64_t num_filtered);
+  RowBatch prepare(const StepPlan& plan);
+  void send(const RowBatch& batch);
+  void run_layers(const RowBatch& batch);
   ConstMatrixView conditioning();
 
   kernels::Backend& backend_;
   const RankShard& shard_;
   KvPool pool_;
   RankPageTables tables_;
-  StepInputs inputs_;
   std::unique_ptr<TensorSum> sum_;  // of everything that the layers and measurements make
+  StepInputs inputs_;
   Decoder decoder_;
   RowMeasurer measurer_;
+  kernels::AttentionRoom room_;  // of all steps
+  GraphCache graphs_;            // empty: steps run eagerly
   // Of models with a canvas:
   std::optional<CanvasStates> canvases_;
   kernels::Buffer conditioning_;                 // fp32 [rows, hidden]

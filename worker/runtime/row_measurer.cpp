@@ -37,12 +37,14 @@ RowMeasurer::RowMeasurer(const ModelSpec& spec,
                          const ModelWeights& weights,
                          kernels::Backend& backend,
                          Communicator& communicator,
+                         TensorSum& sum,
                          std::int32_t max_step_rows)
     : spec_(spec),
       shard_(shard),
       weights_(weights),
       backend_(backend),
       communicator_(communicator),
+      sum_(sum),
       vocabulary_{static_cast<TokenId>(shard.vocab.begin), spec.tokenizer_size,
                   spec.mask_id.value_or(-1), spec.logit_softcap},
       fused_group_(group_of(max_step_rows, kRowGroup)),
@@ -75,11 +77,25 @@ RowMeasurer::RowMeasurer(const ModelSpec& spec,
   }
 }
 
-void RowMeasurer::measure(const MatrixView& residual,
-                          const StepInputs& inputs,
-                          CanvasStates* states,
-                          std::span<Measurement> results) {
-  measure_fused(residual, inputs.fused(), results);
+void RowMeasurer::measure_fused(const MatrixView& residual, const MeasuredRows& measured) {
+  const auto partials = device_partials_.values<kernels::MeasurePartial>();
+  for (std::size_t first = 0; first < measured.rows.size(); first += fused_group_) {
+    const std::size_t count = std::min(fused_group_, measured.rows.size() - first);
+    backend_.measure(final_rows(residual, measured.rows.subspan(first, count)), *weights_.lm_head,
+                     vocabulary_, measured.measures.subspan(first, count),
+                     fused_workspace_.values<std::byte>(), partials.subspan(first, count));
+  }
+}
+
+void RowMeasurer::finish(const MatrixView& residual,
+                         const StepInputs& inputs,
+                         CanvasStates* states,
+                         std::span<Measurement> results) {
+  const MeasuredRows& fused = inputs.fused();
+  merge_partials(fused.size());
+  for (std::size_t i = 0; i < fused.size(); ++i) {
+    results[fused.results[i]] = kernels::finish(gathered_partials_[i], fused.measures[i]);
+  }
   const MeasuredRows& filtered = inputs.filtered();
   for (std::size_t first = 0; first < filtered.size(); first += logits_group_) {
     measure_filtered(residual, filtered, first, std::min(logits_group_, filtered.size() - first),
@@ -117,23 +133,6 @@ ConstMatrixView RowMeasurer::final_rows(const MatrixView& residual,
   backend_.gather_rows(residual, rows, gathered);
   model_norm(backend_, spec_, gathered, weights_.final_norm, normed);
   return normed;
-}
-
-void RowMeasurer::measure_fused(const MatrixView& residual,
-                                const MeasuredRows& measured,
-                                std::span<Measurement> results) {
-  const auto partials = device_partials_.values<kernels::MeasurePartial>();
-  for (std::size_t first = 0; first < measured.size(); first += fused_group_) {
-    const std::size_t count = std::min(fused_group_, measured.size() - first);
-    backend_.measure(final_rows(residual, std::span(measured.rows).subspan(first, count)),
-                     *weights_.lm_head, vocabulary_,
-                     std::span(measured.measures).subspan(first, count),
-                     fused_workspace_.values<std::byte>(), partials.subspan(first, count));
-  }
-  merge_partials(measured.size());
-  for (std::size_t i = 0; i < measured.size(); ++i) {
-    results[measured.results[i]] = kernels::finish(gathered_partials_[i], measured.measures[i]);
-  }
 }
 
 // Of device_partials_. Afterwards gathered_partials_[i] is that of the whole vocabulary for row i.
@@ -188,10 +187,8 @@ void RowMeasurer::measure_canvas(const MatrixView& residual,
                              .partials = std::span(gathered_partials_).first(count),
                              .workspace = soft_workspace_.values<std::byte>(),
                              .out = soft});
-    if (communicator_.size() > 1) {
-      communicator_.all_reduce_tree(
-          {static_cast<float*>(soft.data), static_cast<std::size_t>(rows * soft.cols)});
-    }
+    sum_.all_reduce_tree(
+        {static_cast<float*>(soft.data), static_cast<std::size_t>(rows * soft.cols)});
     backend_.scale(soft, spec_.embedding_scale);
   }
 }

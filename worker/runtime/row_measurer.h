@@ -8,6 +8,7 @@
 #include "kernels/filtered_measure.h"
 #include "kernels/ops.h"
 #include "worker/comm/communicator.h"
+#include "worker/comm/tensor_sum.h"
 #include "worker/model/model_weights.h"
 #include "worker/runtime/canvas_states.h"
 #include "worker/runtime/step_inputs.h"
@@ -25,15 +26,24 @@ class RowMeasurer {
               const ModelWeights& weights,
               kernels::Backend& backend,
               Communicator& communicator,
+              TensorSum& sum,
               std::int32_t max_step_rows);
 
-  /// @param residual  What Decoder::forward() returned for the step.
-  /// @param states    Of models with a canvas, else null; out: what the canvases of the step leave.
-  /// @param results   [inputs.num_measures()] out, in the order of the plan, equal on every rank.
-  void measure(const MatrixView& residual,
-               const StepInputs& inputs,
-               CanvasStates* states,
-               std::span<Measurement> results);
+  /// Queues the measurement of the rows that are measured with the LM head, padding included.
+  /// Nothing but operations of the back end.
+  /// @param residual  Decoder::residual() of the step.
+  void measure_fused(const MatrixView& residual, const MeasuredRows& measured);
+
+  /// Waits for what measure_fused() queued, and measures all others.
+  /// @param states   Of models with a canvas, else null; out: what the canvases of the step leave.
+  /// @param results  [inputs.num_measures()] out, in the order of the plan, equal on every rank.
+  void finish(const MatrixView& residual,
+              const StepInputs& inputs,
+              CanvasStates* states,
+              std::span<Measurement> results);
+
+  /// Rows whose logits are stored at a time.
+  std::int64_t logits_group() const { return static_cast<std::int64_t>(logits_group_); }
 
   /// For tests: this rank's logits of the rows `rows`, no id excluded.
   /// @param out  fp32 [rows, vocab_shard]
@@ -43,9 +53,6 @@ class RowMeasurer {
 
  private:
   ConstMatrixView final_rows(const MatrixView& residual, std::span<const std::int64_t> rows);
-  void measure_fused(const MatrixView& residual,
-                     const MeasuredRows& measured,
-                     std::span<Measurement> results);
   void measure_filtered(const MatrixView& residual,
                         const MeasuredRows& measured,
                         std::size_t first,
@@ -62,6 +69,7 @@ class RowMeasurer {
   const ModelWeights& weights_;
   kernels::Backend& backend_;
   Communicator& communicator_;
+  TensorSum& sum_;
   kernels::VocabularyShard vocabulary_;
   std::size_t fused_group_;   ///< Rows measured with the LM head at a time.
   std::size_t logits_group_;  ///< Rows whose logits are stored at a time.

@@ -17,22 +17,28 @@ bool is_canvas(const Span& span) {
 
 }  // namespace
 
-StepInputs::StepInputs(const ModelSpec& spec, const RankConfig& config, kernels::Backend& backend)
+StepInputs::StepInputs(const ModelSpec& spec,
+                       const RankConfig& config,
+                       kernels::Backend& backend,
+                       bool pads)
     : spec_(spec), config_(config), backend_(backend) {
-  using kernels::StepArrays;
-  const std::int64_t rows = config.max_step_rows;
-  const std::int64_t measured =
-      StepArrays::bytes_of<Measure>(rows) + StepArrays::bytes_of<std::int64_t>(rows);
-  backend.reserve_step_arrays(StepArrays::bytes_of<TokenId>(rows) +
-                              StepArrays::bytes_of<Position>(rows) +
-                              StepArrays::bytes_of<std::int64_t>(rows) + 2 * measured);
+  if (pads) shapes_.emplace(config.max_step_rows);
   const auto max_rows = static_cast<std::size_t>(config.max_step_rows);
   recipes_.reserve(max_rows);
   spans_.reserve(static_cast<std::size_t>(config.max_sequences));
   requests_.reserve(static_cast<std::size_t>(config.max_sequences));
   fused_.results.reserve(max_rows);
   filtered_.results.reserve(max_rows);
+  filtered_measures_.reserve(max_rows);
+  filtered_rows_.reserve(max_rows);
   canvases_.reserve(static_cast<std::size_t>(config.max_sequences));
+}
+
+std::int64_t StepInputs::array_bytes(const RankConfig& config) {
+  using kernels::StepArrays;
+  const std::int64_t rows = config.max_step_rows;
+  return StepArrays::bytes_of<TokenId>(rows) + StepArrays::bytes_of<Position>(rows) +
+         StepArrays::bytes_of<Measure>(rows) + 2 * StepArrays::bytes_of<std::int64_t>(rows);
 }
 
 // The last block of the longest sequence may reach beyond its end, and divides the page.
@@ -50,18 +56,24 @@ void StepInputs::clear() {
   canvases_.clear();
 }
 
-void StepInputs::take_arrays(std::int64_t num_rows,
-                             std::int64_t num_fused,
-                             std::int64_t num_filtered) {
+// All rows and measures are padding at first.
+void StepInputs::take_arrays(const StepShape& shape, std::int64_t num_filtered) {
   kernels::StepArrays& arrays = backend_.begin_step_arrays();
-  ids_ = arrays.take<TokenId>(num_rows);
-  positions_ = arrays.take<Position>(num_rows);
-  slots_ = arrays.take<std::int64_t>(num_rows);
+  ids_ = arrays.take<TokenId>(shape.rows);
+  positions_ = arrays.take<Position>(shape.rows);
+  slots_ = arrays.take<std::int64_t>(shape.rows);
+  fused_.measures = arrays.take<Measure>(shape.measured);
+  fused_.rows = arrays.take<std::int64_t>(shape.measured);
+  std::ranges::fill(ids_, 0);
+  std::ranges::fill(positions_, 0);
   std::ranges::fill(slots_, -1);
-  fused_.measures = arrays.take<Measure>(num_fused);
-  fused_.rows = arrays.take<std::int64_t>(num_fused);
-  filtered_.measures = arrays.take<Measure>(num_filtered);
-  filtered_.rows = arrays.take<std::int64_t>(num_filtered);
+  std::ranges::fill(fused_.measures, Measure{});
+  std::ranges::fill(fused_.rows, 0);
+  // Not among the step's arrays, whose places must not depend on their number.
+  filtered_measures_.resize(static_cast<std::size_t>(num_filtered));
+  filtered_rows_.resize(static_cast<std::size_t>(num_filtered));
+  filtered_.measures = filtered_measures_;
+  filtered_.rows = filtered_rows_;
 }
 
 void StepInputs::build(const StepPlan& plan, const RankPageTables& tables) {
@@ -88,10 +100,27 @@ void StepInputs::build(const StepPlan& plan, const RankPageTables& tables) {
   std::sort(requests_.begin(), requests_.end());
   const auto twice = std::adjacent_find(requests_.begin(), requests_.end());
   TESSERA_CHECK(twice == requests_.end(), "request ", *twice, " twice in a step");
-  take_arrays(num_rows, num_fused, num_filtered);
+  shape_ = shapes_ ? shapes_->shape_of(num_rows, num_fused) : std::nullopt;
+  take_arrays(shape_.value_or(StepShape{num_rows, num_fused}), num_filtered);
   add_spans(plan, tables, /*canvases=*/false);
   first_canvas_row_ = num_rows_;
   add_spans(plan, tables, /*canvases=*/true);
+}
+
+void StepInputs::build_padding(const StepShape& shape, std::int64_t num_filtered) {
+  clear();
+  shape_ = shape;
+  take_arrays(shape, num_filtered);
+  first_canvas_row_ = shape.rows;
+  num_measures_ = static_cast<std::size_t>(num_filtered);
+  Measure measure;
+  measure.kind = MeasureKind::kSampled;
+  measure.temperature = 1.0F;
+  measure.top_p = 0.5F;
+  measure.num_alternatives = 1;
+  std::ranges::fill(filtered_.measures, measure);
+  std::ranges::fill(filtered_.rows, 0);
+  for (std::size_t i = 0; i < num_measures_; ++i) filtered_.results.push_back(i);
 }
 
 void StepInputs::add_spans(const StepPlan& plan, const RankPageTables& tables, bool canvases) {

@@ -43,6 +43,7 @@ class StepInputsTest : public ::testing::Test {
                 .max_step_rows = max_step_rows,
                 .max_model_len = 14,
                 .max_sequences = 2} {
+    backend_->reserve_step_arrays(StepInputs::array_bytes(config_));
     plan_.page_table_deltas.push_back({kRequest, 0, {5, 2, 7}});
     Span span;
     span.first = 8;
@@ -85,7 +86,7 @@ class StepInputsTest : public ::testing::Test {
   StepPlan plan_;
   std::optional<RankPageTables> tables_;
   std::unique_ptr<kernels::Backend> backend_ = kernels::create_backend("reference", {});
-  StepInputs inputs_{spec_, config_, *backend_};
+  StepInputs inputs_{spec_, config_, *backend_, /*pads=*/false};
 };
 
 TEST_F(StepInputsTest, RowsAreLaidOutAsThePlanSays) {
@@ -105,7 +106,8 @@ TEST_F(StepInputsTest, TwoBlocksInOnePageHaveTheSlotsOfThePage) {
   const RankConfig config{
       .page_size = 8, .num_pages = 10, .max_step_rows = 8, .max_model_len = 16, .max_sequences = 1};
   const auto backend = kernels::create_backend("reference", {});
-  StepInputs inputs(spec_, config, *backend);
+  backend->reserve_step_arrays(StepInputs::array_bytes(config));
+  StepInputs inputs(spec_, config, *backend, /*pads=*/false);
   StepPlan plan;
   plan.page_table_deltas.push_back({kRequest, 0, {3}});
   Span blocks;
