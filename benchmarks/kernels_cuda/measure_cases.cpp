@@ -60,7 +60,7 @@ void stored_logits(Reporter& reporter) {
                         staged,
                         false},
                        parts.as<kernels::MeasurePartial>(), partials.as<kernels::MeasurePartial>());
-                   kernels::cuda::synchronize(context.stream());
+                   context.wait();
                  });
   }
 }

@@ -25,6 +25,7 @@ struct Options {
   std::int32_t max_sequences = 64;
   std::int32_t steps = 31;
   bool deterministic = false;
+  bool eager = false;
 };
 
 double floor_seconds(const ModelSpec& spec, const StepShape& shape, const Ceilings& ceilings) {
@@ -57,6 +58,7 @@ void run(const Options& options) {
   executor_options.load_format = LoadFormat::kDummy;
   executor_options.backend = "cuda";
   executor_options.deterministic = options.deterministic;
+  executor_options.eager = options.eager;
   const auto executor =
       create_model_executor(executor_options, std::make_unique<SingleCommunicator>());
   constexpr std::int32_t kChunk = 2048;
@@ -68,9 +70,10 @@ void run(const Options& options) {
     }
   }
   std::printf(
-      "%s, %s, context %d: copy %.2f TB/s, bf16 product %.0f TFLOP/s; medians of %d steps\n\n",
-      options.model.c_str(), executor->device_name().c_str(), options.context,
-      ceilings.bytes_per_second * 1e-12, ceilings.flops_per_second * 1e-12, options.steps);
+      "%s, %s, %s, context %d: copy %.2f TB/s, bf16 product %.0f TFLOP/s; medians of %d steps\n\n",
+      options.model.c_str(), executor->device_name().c_str(), options.eager ? "eager" : "graphs",
+      options.context, ceilings.bytes_per_second * 1e-12, ceilings.flops_per_second * 1e-12,
+      options.steps);
   std::printf(
       "| requests x rows | median ms | min | max | floor ms | floor / median |\n"
       "|---|---:|---:|---:|---:|---:|\n");
@@ -104,6 +107,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
   app.add_flag("--deterministic", options.deterministic, "As tessera-worker has it");
+  app.add_flag("--eager", options.eager, "Likewise");
   CLI11_PARSE(app, argc, argv);
   try {
     tessera::benchmarks::run(options);

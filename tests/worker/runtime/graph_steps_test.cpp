@@ -34,7 +34,9 @@ std::unique_ptr<kernels::Backend> create(bool deterministic) {
 #ifdef TESSERA_CUDA_EMULATION
   return kernels::cuda::create_cuda_backend({.deterministic = deterministic});
 #else
-  return kernels::create_backend("cuda", {.deterministic = deterministic});
+  kernels::BackendOptions options;
+  options.deterministic = deterministic;
+  return kernels::create_backend("cuda", options);
 #endif
 }
 
