@@ -152,6 +152,47 @@ TEST_F(StepInputsTest, MeasuresThatNeedLogitsAreKeptApartAndFindTheirPlace) {
   EXPECT_THAT(inputs_.filtered().results, ElementsAre(0, 2));
 }
 
+TEST_F(StepInputsTest, PaddingBelongsToNobody) {
+  const auto backend = kernels::create_backend("reference", {});
+  const RankConfig config{.page_size = 4,
+                          .num_pages = 10,
+                          .max_step_rows = 24,
+                          .max_model_len = 14,
+                          .max_sequences = 2};
+  backend->reserve_step_arrays(StepInputs::array_bytes(config));
+  StepInputs inputs(spec_, config, *backend, /*pads=*/true);
+  RankPageTables tables(config.num_pages, config.max_sequences, 4);
+  tables.apply(plan_);
+  inputs.build(plan_, tables);
+  const RowBatch batch = inputs.batch();
+  ASSERT_EQ(batch.num_rows(), 16);
+  EXPECT_EQ(inputs.num_rows(), 4);
+  EXPECT_THAT(batch.ids.first(5), ElementsAre(1, 2, 49, 49, 0));
+  EXPECT_THAT(batch.slots.first(3), ElementsAre(28, 29, -1));
+  for (std::size_t row = 4; row < 16; ++row) {
+    EXPECT_EQ(batch.ids[row], 0);
+    EXPECT_EQ(batch.positions[row], 0);
+    EXPECT_EQ(batch.slots[row], -1);
+  }
+  ASSERT_EQ(batch.spans.size(), 1U);
+  EXPECT_EQ(batch.spans[0].num_rows, 4);
+  const MeasuredRows& fused = inputs.fused();
+  EXPECT_EQ(fused.size(), 2U);
+  ASSERT_EQ(fused.rows.size(), 16U);
+  EXPECT_THAT(fused.rows.first(3), ElementsAre(2, 3, 0));
+  EXPECT_EQ(fused.measures[2], Measure{});
+  EXPECT_EQ(inputs.num_measures(), 2U);
+
+  // Equal shapes lie at equal places, whatever they were padded from.
+  const TokenId* ids = batch.ids.data();
+  const std::int64_t* rows = fused.rows.data();
+  inputs.build_padding({16, 16}, /*num_filtered=*/3);
+  EXPECT_EQ(inputs.batch().ids.data(), ids);
+  EXPECT_EQ(inputs.fused().rows.data(), rows);
+  EXPECT_EQ(inputs.num_rows(), 0);
+  EXPECT_EQ(inputs.filtered().size(), 3U);
+}
+
 TEST_F(StepInputsTest, TheNextStepForgetsTheLast) {
   build();
   span().tokens = {7};
