@@ -161,6 +161,28 @@ TEST_P(RowsTest, AddPutsAWeightedMixOnTheBase) {
   }
 }
 
+TEST_P(RowsTest, EveryRecipeOfManyIsApplied) {
+  constexpr std::int64_t kRecipes = 300;
+  const Matrix gathered = random_matrix(2 * kRecipes, 3, 13);
+  std::vector<EmbeddingRecipe> recipes(kRecipes);
+  std::vector<RecipeRow> rows;
+  for (std::int64_t i = 0; i < kRecipes; ++i) {
+    EmbeddingRecipe& recipe = recipes[static_cast<std::size_t>(i)];
+    recipe.kind = RecipeKind::kAdd;
+    recipe.num_ids = 1;
+    recipe.probabilities = {1.0F};
+    recipe.weight = static_cast<float>(i);
+    rows.push_back({&recipe, 2 * i, kRecipes - 1 - i});
+  }
+  Matrix out(kRecipes, 3);
+  backend_->apply_recipes(rows, gathered.view(), out.view());
+  for (std::int64_t i = 0; i < kRecipes; ++i) {
+    const double want =
+        double{gathered.at(2 * i + 1, 2)} + static_cast<double>(i) * double{gathered.at(2 * i, 2)};
+    EXPECT_NEAR(out.at(kRecipes - 1 - i, 2), want, 1e-6 * (1.0 + std::abs(want))) << "recipe " << i;
+  }
+}
+
 TEST_P(RowsTest, AddRmsNormMatchesTheDefinition) {
   for (const std::int64_t hidden : {1, 10, 75}) {
     Matrix residual = random_matrix(3, hidden, 3);

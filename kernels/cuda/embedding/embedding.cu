@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <vector>
 
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/vector.h"
@@ -21,6 +20,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarpSize;
+constexpr std::size_t kRecipeGroup = 128;  // recipes that are copied at a time
 
 __device__ float half_to_float(std::uint16_t bits) {
 #ifdef TESSERA_CUDA_EMULATION
@@ -137,15 +137,19 @@ void apply_recipes(Context& context,
                    ConstMatrixView gathered,
                    MatrixView out) {
   check_recipes(rows, gathered, out);
-  std::vector<DeviceRecipe> recipes;
-  recipes.reserve(rows.size());
-  for (const RecipeRow& row : rows) recipes.push_back(device_recipe(row));
-  launch(&recipe_kernel,
-         {.grid_x = static_cast<std::int64_t>(rows.size()),
-          .threads = kThreads,
-          .shared_bytes = SharedMemory::bytes_of<float>(2 * kWarps)},
-         context.stream(), context.stage(std::span<const DeviceRecipe>(recipes)),
-         rows_view<const float>(gathered), rows_view<float>(out));
+  std::array<DeviceRecipe, kRecipeGroup> recipes;
+  while (!rows.empty()) {
+    const std::size_t count = std::min(rows.size(), recipes.size());
+    std::transform(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(count), recipes.begin(),
+                   device_recipe);
+    launch(&recipe_kernel,
+           {.grid_x = static_cast<std::int64_t>(count),
+            .threads = kThreads,
+            .shared_bytes = SharedMemory::bytes_of<float>(2 * kWarps)},
+           context.stream(), context.stage(std::span<const DeviceRecipe>(recipes).first(count)),
+           rows_view<const float>(gathered), rows_view<float>(out));
+    rows = rows.subspan(count);
+  }
 }
 
 }  // namespace tessera::kernels::cuda
