@@ -45,7 +45,9 @@ std::vector<Setup> setups() {
       setups.push_back({backend, model});
     }
     if (backend.backend != "reference") {
-      setups.push_back({backend, "sdar_moe", ExpertSharding::kByExpert});
+      for (const char* model : {"sdar_moe", "diffusion_gemma"}) {
+        setups.push_back({backend, model, ExpertSharding::kByExpert});
+      }
     }
   }
   return setups;
