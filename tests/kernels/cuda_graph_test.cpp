@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-constexpr std::int64_t kRows = 4;
+constexpr std::int64_t kGraphRows = 4;
 
 class CudaGraphTest : public ::testing::Test {
  protected:
@@ -23,8 +23,8 @@ class CudaGraphTest : public ::testing::Test {
     if (!missing.empty()) GTEST_SKIP() << missing;
     backend_ = create_cuda_backend({});
     backend_->reserve_step_arrays(4096);
-    x_ = backend_->allocate(kRows * 4);
-    out_ = backend_->allocate(kRows * 4);
+    x_ = backend_->allocate(kGraphRows * 4);
+    out_ = backend_->allocate(kGraphRows * 4);
     const std::vector<float> x = {10.0F, 11.0F, 12.0F, 13.0F};
     backend_->upload(x.data(), x_.data(), x_.num_bytes());
   }
@@ -39,12 +39,12 @@ class CudaGraphTest : public ::testing::Test {
 
   void gather(std::span<const std::int64_t> rows) {
     const auto count = static_cast<std::int64_t>(rows.size());
-    backend_->gather_rows({x_.data(), DType::kFloat32, kRows, 1, 1}, rows,
+    backend_->gather_rows({x_.data(), DType::kFloat32, kGraphRows, 1, 1}, rows,
                           {out_.data(), DType::kFloat32, count, 1, 1});
   }
 
   std::vector<float> out() {
-    std::vector<float> values(kRows);
+    std::vector<float> values(kGraphRows);
     backend_->download(out_.data(), values.data(), out_.num_bytes());
     return values;
   }
@@ -88,8 +88,8 @@ TEST_F(CudaGraphTest, ALaunchReadsWhatWasSentLast) {
 
 TEST_F(CudaGraphTest, OperationsOfAGraphRunInTheirOrder) {
   const auto graph = backend_->capture([&] {
-    const MatrixView x{x_.data(), DType::kFloat32, kRows, 1, 1};
-    const MatrixView out{out_.data(), DType::kFloat32, kRows, 1, 1};
+    const MatrixView x{x_.data(), DType::kFloat32, kGraphRows, 1, 1};
+    const MatrixView out{out_.data(), DType::kFloat32, kGraphRows, 1, 1};
     backend_->add(out, x);
     backend_->scale(out, 2.0F);
     backend_->add(out, x);
@@ -133,7 +133,7 @@ TEST_F(CudaGraphTest, ScratchMemoryStaysWhereGraphsExpectIt) {
                                results);
   };
   statistics(1);
-  backend_->capture([&] { backend_->scale({x_.data(), DType::kFloat32, kRows, 1, 1}, 1.0F); });
+  backend_->capture([&] { backend_->scale({x_.data(), DType::kFloat32, kGraphRows, 1, 1}, 1.0F); });
   statistics(1);
   EXPECT_ERROR(statistics(2), kInternal);
 }
