@@ -5,10 +5,13 @@
 #include <vector>
 
 #include "benchmarks/kernels_cuda/reporter.h"
+#include "kernels/cuda/attention/block_attention.h"
 #include "kernels/visibility.h"
 
 namespace tessera::benchmarks {
 namespace {
+
+namespace cuda = kernels::cuda;
 
 constexpr std::int32_t kPageSize = 32;
 constexpr std::int64_t kCacheBytes = 256 << 20;  // more than any L2
@@ -87,6 +90,9 @@ class Requests {
     return args;
   }
 
+  /// Inputs that take turns. They stay few enough for all their plans to be staged.
+  int num_sets() const { return static_cast<int>(num_sets_); }
+
   double bytes() const {
     double keys = 0.0;
     for (const kernels::AttentionSpan& span : args(0).spans) {
@@ -119,6 +125,7 @@ class Requests {
   std::size_t spans_of_set_ = 0;
 };
 
+// Launches of plans that are on the device, as the layers of a step have them.
 void attention_case(Reporter& reporter,
                     const Heads& heads,
                     std::int32_t num_requests,
@@ -127,10 +134,25 @@ void attention_case(Reporter& reporter,
                     MaskKind mask,
                     const std::string& name) {
   const Requests requests(reporter.backend(), heads, num_requests, context, num_rows, mask);
-  reporter.row(name + ", " + name_of(heads) + ", " + std::to_string(num_requests) + " x " +
-                   std::to_string(num_rows) + " rows over " + std::to_string(context),
-               requests.bytes(), requests.flops(),
-               [&](int run) { reporter.backend().block_attention(requests.args(run)); });
+  cuda::Context device(reporter.is_deterministic());
+  std::vector<cuda::StagedPlan> plans;
+  for (int set = 0; set < requests.num_sets(); ++set) {
+    const kernels::AttentionArgs args = requests.args(set);
+    const cuda::PlanShape shape =
+        cuda::attention_plan_shape(device, args.pages, args.num_q_heads, num_rows);
+    cuda::AttentionPlan plan;
+    cuda::plan_attention(args, shape, plan);
+    plans.push_back(cuda::stage_plan(device, plan, shape));
+  }
+  reporter.row(
+      name + ", " + name_of(heads) + ", " + std::to_string(num_requests) + " x " +
+          std::to_string(num_rows) + " rows over " + std::to_string(context),
+      requests.bytes(), requests.flops(),
+      [&](int run) {
+        const auto set = static_cast<std::size_t>(run) % plans.size();
+        cuda::launch_attention(device, requests.args(run), plans[set]);
+      },
+      [&] { cuda::synchronize(device.stream()); });
 }
 
 void qkv_case(Reporter& reporter, std::int64_t rows) {

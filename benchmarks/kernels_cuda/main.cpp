@@ -42,7 +42,7 @@ int run(int argc, char** argv) {
   const auto backend =
       tessera::kernels::cuda::create_cuda_backend({.deterministic = deterministic});
   const auto fastest = tessera::kernels::cuda::create_cuda_backend({});
-  tessera::benchmarks::Reporter reporter(*backend, *fastest);
+  tessera::benchmarks::Reporter reporter(*backend, deterministic, *fastest);
   if (chosen.empty()) chosen.assign(std::begin(kGroups), std::end(kGroups));
   for (const Group& group : chosen) group.run(reporter);
   return 0;

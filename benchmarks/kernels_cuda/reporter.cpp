@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "kernels/convert.h"
@@ -19,21 +21,26 @@ constexpr double kStretch = 2e-3;  // seconds that a stretch lasts at least
 constexpr std::int64_t kCopyBytes = std::int64_t{2} << 30;
 constexpr std::int64_t kSquare = 8192;
 
+using Wait = std::function<void()>;
+
 // Operations run on a stream of the back end: download() is what waits for them.
-void wait_for(kernels::Backend& backend, const kernels::Buffer& any) {
-  std::byte byte;
-  backend.download(any.data(), &byte, 1);
+Wait wait_for(kernels::Backend& backend) {
+  const auto any = std::make_shared<kernels::Buffer>(backend.allocate(16));
+  return [&backend, any] {
+    std::byte byte;
+    backend.download(any->data(), &byte, 1);
+  };
 }
 
 class Stopwatch {
  public:
-  explicit Stopwatch(kernels::Backend& backend) : backend_(backend), any_(backend.allocate(16)) {}
+  explicit Stopwatch(Wait wait) : wait_(std::move(wait)) {}
 
   double seconds(int count, const std::function<void(int)>& work, int& next) const {
-    wait_for(backend_, any_);
+    wait_();
     const auto begin = std::chrono::steady_clock::now();
     for (int i = 0; i < count; ++i) work(next++);
-    wait_for(backend_, any_);
+    wait_();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   }
 
@@ -50,8 +57,7 @@ class Stopwatch {
   }
 
  private:
-  kernels::Backend& backend_;
-  kernels::Buffer any_;
+  Wait wait_;
 };
 
 template <typename T, typename Convert>
@@ -108,12 +114,12 @@ double product_rate(kernels::Backend& backend, const Stopwatch& watch) {
 }  // namespace
 
 Ceilings measure_ceilings(kernels::Backend& fastest) {
-  const Stopwatch watch(fastest);
+  const Stopwatch watch(wait_for(fastest));
   return {copy_rate(watch), product_rate(fastest, watch)};
 }
 
-Reporter::Reporter(kernels::Backend& backend, kernels::Backend& fastest)
-    : backend_(backend), ceilings_(measure_ceilings(fastest)) {
+Reporter::Reporter(kernels::Backend& backend, bool is_deterministic, kernels::Backend& fastest)
+    : backend_(backend), is_deterministic_(is_deterministic), ceilings_(measure_ceilings(fastest)) {
   cudaDeviceProp properties = {};
   TESSERA_CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
   std::printf("%s, %s: copy %.2f TB/s, bf16 product %.0f TFLOP/s; medians of %d\n\n",
@@ -126,7 +132,15 @@ void Reporter::row(const std::string& name,
                    double bytes,
                    double flops,
                    const std::function<void(int run)>& work) {
-  const double seconds = Stopwatch(backend_).median(work);
+  row(name, bytes, flops, work, wait_for(backend_));
+}
+
+void Reporter::row(const std::string& name,
+                   double bytes,
+                   double flops,
+                   const std::function<void(int run)>& work,
+                   const std::function<void()>& wait) {
+  const double seconds = Stopwatch(wait).median(work);
   const double floor =
       std::max(bytes / ceilings_.bytes_per_second, flops / ceilings_.flops_per_second);
   std::printf("| %s | %.2f | %.2f | %.2f |\n", name.c_str(), seconds * 1e6, floor * 1e6,

@@ -22,9 +22,10 @@ Ceilings measure_ceilings(kernels::Backend& fastest);
 class Reporter {
  public:
   /// Measures the ceilings with `fastest`, the back end in its default mode.
-  Reporter(kernels::Backend& backend, kernels::Backend& fastest);
+  Reporter(kernels::Backend& backend, bool is_deterministic, kernels::Backend& fastest);
 
   kernels::Backend& backend() const { return backend_; }
+  bool is_deterministic() const { return is_deterministic_; }
 
   /// Runs `work` often enough and prints the median with its floor.
   /// @param work   Queues operations of backend(); the index of the run tells which of several sets
@@ -35,8 +36,16 @@ class Reporter {
            double flops,
            const std::function<void(int run)>& work);
 
+  /// The same for work of another stream. @param wait  Returns when all of it is done.
+  void row(const std::string& name,
+           double bytes,
+           double flops,
+           const std::function<void(int run)>& work,
+           const std::function<void()>& wait);
+
  private:
   kernels::Backend& backend_;
+  bool is_deterministic_;
   Ceilings ceilings_;
 };
 

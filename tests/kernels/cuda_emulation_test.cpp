@@ -12,6 +12,7 @@
 #include "kernels/cuda/device/async_copy.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/matrix_unit.h"
+#include "kernels/cuda/device/phase_barrier.h"
 #include "kernels/cuda/device/warp.h"
 #include "kernels/cuda/device/warpgroup_unit.h"
 #include "tests/support/error_matchers.h"
@@ -254,6 +255,123 @@ TEST(CudaEmulationTest, AProductReadsItsOperandsUntilItIsWaitedFor) {
   };
   overwrite(true);
   EXPECT_THAT(error_of([&] { overwrite(false); }), HasSubstr("race in shared memory"));
+}
+
+TEST(CudaEmulationTest, ProductsOfAGroupRunUntilItIsWaitedFor) {
+  emulation::run_grid(1, 1, kWarpgroupSize, 20480, [] {
+    const WarpgroupOperands operands;
+    publish_to_products();
+    __syncthreads();
+    float first[8][4];
+    float second[8][4];
+    begin_products(first, second);
+    multiply_rows<64>(first, operands.left, operands.by_rows, /*adds=*/false);
+    commit_products();
+    multiply_rows<64>(second, operands.left, operands.by_rows, /*adds=*/false);
+    commit_products();
+    finish_products<1>(first);
+    EXPECT_FALSE(std::isnan(first[0][0]));
+    EXPECT_TRUE(std::isnan(second[0][0]));
+    finish_products(second);
+    for_each_sum(second,
+                 [](int row, int col, float sum) { EXPECT_EQ(sum, exact_product(row, col)); });
+  });
+}
+
+// One warp hands numbers to another through a ring of two places, `rounds` of them.
+void hand_over(int rounds, bool waits_for_full, bool waits_for_free) {
+  run_cta(64, [=] {
+    SharedMemory memory;
+    const auto places = memory.take<int>(2);
+    const auto barriers = memory.take<std::uint64_t>(4);
+    const auto is_full = [&](int stage) { return PhaseBarrier(barriers + stage); };
+    const auto is_free = [&](int stage) { return PhaseBarrier(barriers + (2 + stage)); };
+    if (threadIdx.x == 0) {
+      for (int stage = 0; stage < 2; ++stage) {
+        is_full(stage).init(1);
+        is_free(stage).init(kWarpSize);
+      }
+    }
+    __syncthreads();
+    RingPlace<2> ring;
+    for (int round = 0; round < rounds; ++round, ring.advance()) {
+      if (warp_index() == 0) {
+        if (waits_for_free) is_free(ring.stage).wait(ring.parity ^ 1U);
+        if (lane_index() == 5) places[ring.stage] = round;
+        is_full(ring.stage).arrive_as_warp();
+      } else {
+        if (waits_for_full) is_full(ring.stage).wait(ring.parity);
+        const int got = places[ring.stage];
+        EXPECT_TRUE(!waits_for_full || got == round);
+        is_free(ring.stage).arrive_as_threads();
+      }
+    }
+  });
+}
+
+TEST(CudaEmulationTest, PhasesOrderWhatWarpsHandOver) {
+  hand_over(9, true, true);
+  EXPECT_THAT(error_of([] { hand_over(1, false, true); }), HasSubstr("race in shared memory"));
+  EXPECT_THAT(error_of([] { hand_over(9, true, false); }), HasSubstr("race in shared memory"));
+}
+
+TEST(CudaEmulationTest, APhaseWaitsForEveryReaderOfAStage) {
+  const auto overwrite = [](int num_readers) {
+    run_cta(96, [=] {
+      SharedMemory memory;
+      const auto place = memory.take<int>(1);
+      const PhaseBarrier is_free(memory.take<std::uint64_t>(1));
+      if (threadIdx.x == 0) {
+        place[0] = 1;
+        is_free.init(num_readers);
+      }
+      __syncthreads();
+      if (warp_index() == 0) {
+        is_free.wait(0);
+        if (lane_index() == 0) place[0] = 2;
+      } else {
+        const int got = place[0];
+        EXPECT_EQ(got, 1);
+        if (warp_index() <= num_readers) is_free.arrive_as_warp();
+      }
+    });
+  };
+  overwrite(2);
+  EXPECT_THAT(error_of([&] { overwrite(1); }), HasSubstr("race in shared memory"));
+}
+
+TEST(CudaEmulationTest, APhaseThatNoOneCompletesIsNamed) {
+  EXPECT_THAT(error_of([] {
+                run_cta(32, [] {
+                  SharedMemory memory;
+                  const PhaseBarrier barrier(memory.take<std::uint64_t>(1));
+                  if (threadIdx.x == 0) barrier.init(2);
+                  __syncthreads();
+                  barrier.arrive_as_warp();
+                  barrier.wait(0);
+                });
+              }),
+              HasSubstr("threads of a CTA diverge"));
+}
+
+TEST(CudaEmulationTest, CopiesAreThereForThoseWhoWaitForTheirPhase) {
+  alignas(16) std::array<float, 4> source = {1, 2, 3, 4};
+  float got = 0.0F;
+  run_cta(64, [&] {
+    SharedMemory memory;
+    const auto values = memory.take<float>(4);
+    const PhaseBarrier is_full(memory.take<std::uint64_t>(1));
+    if (threadIdx.x == 0) is_full.init(kWarpSize);
+    __syncthreads();
+    if (warp_index() == 0) {
+      if (lane_index() == 3) async_copy_16(values, source.data());
+      is_full.arrive_with_copies();
+    } else {
+      is_full.wait(0);
+      if (lane_index() == 0) got = values[2];
+    }
+  });
+  EXPECT_EQ(got, 3.0F);
 }
 
 }  // namespace

@@ -69,8 +69,8 @@ struct PlanShape {
   /// > 0: keys are cut at its multiples. 0: they are cut, at multiples of min_part_keys, into as
   /// many parts as keep the GPU busy.
   std::int32_t part_keys = 0;
-  std::int32_t min_part_keys = 256;
-  std::int32_t num_slots = 1;  ///< CTAs that run at once.
+  std::int32_t min_part_keys = 128;  ///< Whole tiles of every kernel.
+  std::int32_t num_slots = 1;        ///< CTAs that run at once.
 };
 
 /// Writes the plan of a call over what `plan` had; allocates only where its vectors are too short.

@@ -20,13 +20,14 @@ class RunningSoftmax {
 
   __device__ RunningSoftmax() {
 #pragma unroll
-    for (auto& fragment : sums_) {
-      for (float& sum : fragment) sum = 0.0F;
+    for (int i = 0; i < Shape::kOutCols / 8; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sums_[i][j] = 0.0F;
     }
   }
 
   // Turns scores, -inf where a query does not see the key, into weights, as the left side of a
-  // product: pairs of neighbours, rounded.
+  // product: pairs of neighbours, rounded. shrink() follows before they are multiplied by values.
   __device__ void weigh(float scale,
                         float (&scores)[Shape::kKeys / 8][4],
                         std::uint32_t (&weights)[Shape::kKeys / 16][4]) {
@@ -34,17 +35,17 @@ class RunningSoftmax {
     for (int half = 0; half < 2; ++half) {
       float top = top_[half];
 #pragma unroll
-      for (const auto& fragment : scores) {
-        top = fmaxf(top, fmaxf(fragment[2 * half], fragment[2 * half + 1]));
+      for (int i = 0; i < Shape::kKeys / 8; ++i) {
+        top = fmaxf(top, fmaxf(scores[i][2 * half], scores[i][2 * half + 1]));
       }
       top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
       top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
       // A query that has seen nothing stays at sums of zero.
       const float base = top == -INFINITY ? 0.0F : top * scale;
       // Exactly 1 where the tile has nothing for the query: tiles of others do not change a bit.
-      const float shrink = top_[half] == top ? 1.0F : fast_exp2((top_[half] - top) * scale);
+      shrink_[half] = top_[half] == top ? 1.0F : fast_exp2((top_[half] - top) * scale);
       top_[half] = top;
-      float total = total_[half] * shrink;
+      float total = total_[half] * shrink_[half];
 #pragma unroll
       for (int i = 0; i < Shape::kKeys / 8; ++i) {
         const std::uint32_t pair =
@@ -55,11 +56,16 @@ class RunningSoftmax {
         weights[i / 2][i % 2 * 2 + half] = pair;
       }
       total_[half] = total;
+    }
+  }
+
+  // Brings the sums to the largest score of weigh().
+  __device__ void shrink() {
+    if (__all_sync(kAllLanes, shrink_[0] == 1.0F && shrink_[1] == 1.0F)) return;
 #pragma unroll
-      for (auto& fragment : sums_) {
-        fragment[2 * half] *= shrink;
-        fragment[2 * half + 1] *= shrink;
-      }
+    for (int i = 0; i < Shape::kOutCols / 8; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sums_[i][j] *= shrink_[j / 2];
     }
   }
 
@@ -88,6 +94,7 @@ class RunningSoftmax {
  private:
   float top_[2] = {-INFINITY, -INFINITY};
   float total_[2] = {0.0F, 0.0F};
+  float shrink_[2] = {1.0F, 1.0F};
   Sums sums_;
 };
 

@@ -161,13 +161,15 @@ __device__ inline QueryPlace query_place(const AttentionKernelArgs& args,
 }
 
 /// Queries of an item into panels of kRows rows; rows and columns behind the end become zeros.
+/// @param thread  Of kThreads that load them.
 template <int kRows, int kDim, int kThreads>
 __device__ void load_queries(const AttentionKernelArgs& args,
                              const PlanItem& item,
                              int kv_head,
+                             int thread,
                              SharedSpan<Bf16> panels) {
   constexpr int kPieces = kDim / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < kRows * kPieces; i += kThreads) {
+  for (int i = thread; i < kRows * kPieces; i += kThreads) {
     const int query = i / kPieces;
     const int col = i % kPieces * 8;
     const bool present = query < item.num_queries;

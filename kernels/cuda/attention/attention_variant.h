@@ -17,7 +17,7 @@ AttentionVariant tile_variant(int head_dim, bool few_queries);
 
 inline constexpr int kMaxWarpgroupHeadDim = 256;
 
-/// Kernels on wgmma, for sm_90a alone. @param num_groups  1 or 2, of 64 queries.
-AttentionVariant warpgroup_variant(int head_dim, int num_groups);
+/// Kernels on wgmma, for sm_90a alone.
+AttentionVariant warpgroup_variant(int head_dim);
 
 }  // namespace tessera::kernels::cuda

@@ -77,7 +77,7 @@ __global__ __launch_bounds__(kMergeWarps* kWarpSize) void merge_kernel(
 // The kernel, and the keys of its tiles, depend on GPU and head size alone: so do bits.
 AttentionVariant choose(int compute_capability, int head_dim, bool few_queries) {
   if (compute_capability == 90 && head_dim <= kMaxWarpgroupHeadDim) {
-    return warpgroup_variant(head_dim, few_queries ? 1 : 2);
+    return warpgroup_variant(head_dim);
   }
   return tile_variant(head_dim, few_queries);
 }
@@ -130,7 +130,7 @@ AttentionKernelArgs kernel_args(Context& context,
 
 int resident_ctas(const LaunchShape& shape) {
   constexpr int kMultiprocessorBytes = 224 << 10;  // of shared memory
-  return std::max(1, std::min(kMultiprocessorBytes / shape.shared_bytes, 256 / shape.threads));
+  return std::max(1, std::min(kMultiprocessorBytes / shape.shared_bytes, 384 / shape.threads));
 }
 
 }  // namespace

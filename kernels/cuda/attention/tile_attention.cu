@@ -126,7 +126,8 @@ __device__ void run_item(const AttentionKernelArgs& args,
     }
     async_commit();
   };
-  load_queries<Shape::kQueries, Shape::kDim, Shape::kThreads>(args, item, kv_head, queries);
+  load_queries<Shape::kQueries, Shape::kDim, Shape::kThreads>(
+      args, item, kv_head, static_cast<int>(threadIdx.x), queries);
   for (int i = 0; i < Shape::kStages - 1; ++i) load_next();
 
   const int first_query = warp_index() % Shape::kRowWarps * 16;
@@ -151,6 +152,7 @@ __device__ void run_item(const AttentionKernelArgs& args,
     }
     std::uint32_t weights[Shape::kKeys / 16][4];
     softmax.weigh(args.scale, scores, weights);
+    softmax.shrink();
     add_values<Shape>(stage + Shape::kKeys * Shape::kDim, first_col, weights, softmax.sums());
     tile = next_tile<Shape::kKeys>(window, tile + 1, end);
     stage_index = stage_index + 1 < Shape::kStages ? stage_index + 1 : 0;

@@ -3,30 +3,251 @@
 #include "kernels/cuda/attention/attention_softmax.cuh"
 #include "kernels/cuda/attention/attention_tile.cuh"
 #include "kernels/cuda/attention/attention_variant.h"
+#include "kernels/cuda/device/async_copy.h"
 #include "kernels/cuda/device/launch.h"
+#include "kernels/cuda/device/phase_barrier.h"
 #include "kernels/cuda/device/warpgroup_unit.h"
 
 namespace tessera::kernels::cuda {
 namespace {
 
-// Each of kGroups warpgroups makes 64 queries.
-template <int kDimOf, int kGroupsOf, int kKeysOf, int kStagesOf>
+// Two warpgroups make 64 queries each, from the same keys; a third one loads what they read.
+template <int kDimOf, int kKeysOf, int kStagesOf>
 struct GroupShape {
   static constexpr int kDim = kDimOf;
-  static constexpr int kGroups = kGroupsOf;
-  static constexpr int kKeys = kKeysOf;
+  static constexpr int kKeys = kKeysOf;  // of a stage
   static constexpr int kStages = kStagesOf;
-  static constexpr int kThreads = kGroups * kWarpgroupSize;
+  static constexpr int kGroups = 2;
   static constexpr int kQueries = kGroups * 64;
+  static constexpr int kMultiplyWarps = kGroups * 4;
+  static constexpr int kLoadWarps = 4;
+  static constexpr int kThreads = (kMultiplyWarps + kLoadWarps) * kWarpSize;
   static constexpr int kOutCols = kDim;
   static constexpr int kProductCols = kDim < 128 ? kDim : 128;  // of sums that one product makes
   static_assert(kOutCols % kProductCols == 0);
   static constexpr int kStageElements = 2 * kKeys * kDim;
+  static constexpr int kBarriers = 2 * kStages + 1;
   static constexpr int kSharedBytes = SharedMemory::bytes_of<Bf16>(kQueries * kDim) +
-                                      SharedMemory::bytes_of<Bf16>(kStages * kStageElements);
+                                      SharedMemory::bytes_of<Bf16>(kStages * kStageElements) +
+                                      SharedMemory::bytes_of<std::uint64_t>(kBarriers);
 };
 
 #ifdef TESSERA_HAS_WARPGROUP_UNIT
+// 65536 registers of a multiprocessor, for 128 and 256 threads.
+constexpr int kLoadRegisters = 56;
+constexpr int kMultiplyRegisters = 224;
+
+// What the warps of a CTA share.
+template <typename Shape>
+class Shared {
+ public:
+  __device__ Shared()
+      : queries_(memory_.take<Bf16>(Shape::kQueries * Shape::kDim)),
+        stages_(memory_.take<Bf16>(Shape::kStages * Shape::kStageElements)),
+        barriers_(memory_.take<std::uint64_t>(Shape::kBarriers)) {}
+
+  // By one thread.
+  __device__ void init() const {
+    for (int stage = 0; stage < Shape::kStages; ++stage) {
+      is_full(stage).init(Shape::kLoadWarps * kWarpSize);
+      is_free(stage).init(Shape::kMultiplyWarps);
+    }
+    are_queries_read().init(Shape::kMultiplyWarps);
+  }
+
+  __device__ SharedSpan<Bf16> queries() const { return queries_; }
+  __device__ SharedSpan<Bf16> keys(int stage) const {
+    return stages_ + stage * Shape::kStageElements;
+  }
+  __device__ SharedSpan<Bf16> values(int stage) const {
+    return keys(stage) + Shape::kKeys * Shape::kDim;
+  }
+  __device__ PhaseBarrier is_full(int stage) const { return PhaseBarrier(barriers_ + stage); }
+  __device__ PhaseBarrier is_free(int stage) const {
+    return PhaseBarrier(barriers_ + (Shape::kStages + stage));
+  }
+  // Of an item that has keys.
+  __device__ PhaseBarrier are_queries_read() const {
+    return PhaseBarrier(barriers_ + 2 * Shape::kStages);
+  }
+
+ private:
+  SharedMemory memory_;
+  SharedSpan<Bf16> queries_;
+  SharedSpan<Bf16> stages_;
+  SharedSpan<std::uint64_t> barriers_;
+};
+
+// The key tiles of an item, one after the other.
+template <typename Shape>
+class Tiles {
+ public:
+  __device__ Tiles(const AttentionKernelArgs& args, const PlanItem& item)
+      : window_(args, item),
+        end_((item.key_end + Shape::kKeys - 1) / Shape::kKeys),
+        tile_(next_tile<Shape::kKeys>(window_, item.key_begin / Shape::kKeys, end_)) {}
+
+  __device__ const KeyWindow& window() const { return window_; }
+  __device__ bool at_end() const { return tile_ >= end_; }
+  __device__ Position first_key() const { return tile_ * Shape::kKeys; }
+  __device__ void advance() { tile_ = next_tile<Shape::kKeys>(window_, tile_ + 1, end_); }
+
+ private:
+  KeyWindow window_;
+  int end_;
+  int tile_;
+};
+
+// --- the loading warpgroup ---
+
+// Each warp loads a run of keys of a tile: lane i finds where key i lies, and all copy.
+template <typename Shape>
+class Loader {
+ public:
+  __device__ Loader(const AttentionKernelArgs& args, const Shared<Shape>& shared)
+      : args_(args), shared_(shared), first_key_(warp_index() % Shape::kLoadWarps * kWarpKeys) {}
+
+  __device__ void run_item(const PlanItem& item, int kv_head) {
+    Tiles<Shape> tiles(args_, item);
+    bool is_first = true;
+    PageId page = page_of(item.span, tiles);
+    while (!tiles.at_end()) {
+      shared_.is_free(ring_.stage).wait(ring_.parity ^ 1U);
+      bool is_async = load_keys(item.span, tiles, kv_head, page);
+      tiles.advance();
+      page = page_of(item.span, tiles);
+      if (is_first) {
+        shared_.are_queries_read().wait(queries_parity_);
+        queries_parity_ ^= 1U;
+        constexpr int kThreads = Shape::kLoadWarps * kWarpSize;
+        load_queries<Shape::kQueries, Shape::kDim, kThreads>(
+            args_, item, kv_head, static_cast<int>(threadIdx.x) % kThreads, shared_.queries());
+        is_async = is_async && args_.q_aligned;
+        is_first = false;
+      }
+      if (is_async) {
+        shared_.is_full(ring_.stage).arrive_with_copies();
+      } else {
+        async_commit();
+        async_wait<0>();
+        shared_.is_full(ring_.stage).arrive_as_threads();
+      }
+      ring_.advance();
+    }
+  }
+
+ private:
+  static constexpr int kWarpKeys = Shape::kKeys / Shape::kLoadWarps;
+  static constexpr int kPieces = Shape::kDim / 8;  // of a row, 16 bytes each
+  static constexpr int kKeysAtOnce = kWarpSize / kPieces;
+  static_assert(kWarpKeys <= kWarpSize && kWarpKeys % 8 == 0 && 8 % kKeysAtOnce == 0);
+
+  // Rows of a warp that may lie at equal distances.
+  struct Run {
+    const Bf16* first;
+    std::int64_t stride;  // elements
+    bool is_run;
+  };
+
+  __device__ Position key_of_lane(const Tiles<Shape>& tiles) const {
+    return tiles.first_key() + first_key_ + lane_index() % kWarpKeys;
+  }
+
+  // The page of this lane's key, asked for one tile ahead.
+  __device__ PageId page_of(const PlanSpan& span, const Tiles<Shape>& tiles) const {
+    const Position p = key_of_lane(tiles);
+    if (tiles.at_end() || !tiles.window().is_cached(p)) return 0;
+    const int index = args_.page_shift >= 0 ? p >> args_.page_shift : p / args_.page_size;
+    return __ldg(args_.page_table + span.first_page + index);
+  }
+
+  // True if all of it are async copies.
+  __device__ bool load_keys(const PlanSpan& span,
+                            const Tiles<Shape>& tiles,
+                            int kv_head,
+                            PageId page) const {
+    const KeySource mine =
+        key_source(args_, span, tiles.window(), page, kv_head, key_of_lane(tiles), /*col=*/0);
+    const Run k = run_of(mine.k);
+    const Run v = run_of(mine.v);
+    const bool simple = mine.aligned && mine.count == Shape::kDim && k.is_run && v.is_run;
+    if (__all_sync(kAllLanes, simple ? 1 : 0) != 0) {
+      load_runs(k, v);
+      return true;
+    }
+    load_each(mine);
+    return __all_sync(kAllLanes, mine.aligned ? 1 : 0) != 0;
+  }
+
+  // Keys of one page, or new rows.
+  __device__ void load_runs(const Run& k, const Run& v) const {
+    const Bf16* k_from = k.first + row_of_lane() * k.stride + col_of_lane();
+    const Bf16* v_from = v.first + row_of_lane() * v.stride + col_of_lane();
+    const int place = panel_offset(Shape::kKeys, row_of_lane(), col_of_lane());
+    const SharedSpan<Bf16> keys = shared_.keys(ring_.stage) + first_key_ * 64;
+    const SharedSpan<Bf16> values = shared_.values(ring_.stage) + first_key_ * 64;
+#pragma unroll
+    for (int i = 0; i < kWarpKeys; i += kKeysAtOnce) {
+      const int offset = (place ^ (i % 8 * 8)) + i * 64;  // panel_offset() of row i + row_of_lane()
+      async_copy_16(keys + offset, k_from);
+      async_copy_16(values + offset, v_from);
+      k_from += kKeysAtOnce * k.stride;
+      v_from += kKeysAtOnce * v.stride;
+    }
+  }
+
+  __device__ void load_each(const KeySource& mine) const {
+#pragma unroll 1
+    for (int i = 0; i < kWarpKeys; i += kKeysAtOnce) {
+      const int lane = i + row_of_lane();
+      const int count = __shfl_sync(kAllLanes, mine.count, lane) - col_of_lane();
+      const bool aligned = __shfl_sync(kAllLanes, mine.aligned ? 1 : 0, lane) != 0;
+      const int offset = panel_offset(Shape::kKeys, first_key_ + lane, col_of_lane());
+      load_piece(shared_.keys(ring_.stage) + offset, source_of(mine.k, lane) + col_of_lane(), count,
+                 aligned);
+      load_piece(shared_.values(ring_.stage) + offset, source_of(mine.v, lane) + col_of_lane(),
+                 count, aligned);
+    }
+  }
+
+  __device__ static int row_of_lane() {
+    return lane_index() / kPieces;
+  }
+  __device__ static int col_of_lane() {
+    return lane_index() % kPieces * 8;
+  }
+
+  __device__ static unsigned long long address_of_lane(const Bf16* mine, int lane) {
+    return __shfl_sync(kAllLanes, reinterpret_cast<unsigned long long>(mine), lane);
+  }
+  __device__ static const Bf16* source_of(const Bf16* mine, int lane) {
+    return reinterpret_cast<const Bf16*>(address_of_lane(mine, lane));
+  }
+
+  __device__ static Run run_of(const Bf16* mine) {
+    const unsigned long long first = address_of_lane(mine, 0);
+    const auto stride = static_cast<std::int64_t>(address_of_lane(mine, 1) - first);
+    const auto own = static_cast<std::int64_t>(reinterpret_cast<unsigned long long>(mine) - first);
+    return {reinterpret_cast<const Bf16*>(first), stride / static_cast<std::int64_t>(sizeof(Bf16)),
+            own == lane_index() % kWarpKeys * stride};
+  }
+
+  const AttentionKernelArgs& args_;
+  const Shared<Shape>& shared_;
+  int first_key_;  // of a tile
+  RingPlace<Shape::kStages> ring_;
+  unsigned queries_parity_ = 1;  // the first find free memory
+};
+
+// --- the multiplying warpgroups ---
+
+// What has been loaded is there for products.
+template <typename Shape>
+__device__ void wait_for_stage(const Shared<Shape>& shared, const RingPlace<Shape::kStages>& ring) {
+  shared.is_full(ring.stage).wait(ring.parity);
+  publish_to_products();
+}
+
 // scores = q k^T, of 64 queries and one stage of keys.
 template <typename Shape>
 __device__ void begin_scores(SharedSpan<Bf16> queries,
@@ -38,6 +259,7 @@ __device__ void begin_scores(SharedSpan<Bf16> queries,
     multiply_rows<Shape::kKeys>(scores, queries + (i / 4 * Shape::kQueries * 64 + col),
                                 keys + (i / 4 * Shape::kKeys * 64 + col), /*adds=*/i > 0);
   }
+  commit_products();
 }
 
 // sums += weights v.
@@ -56,97 +278,141 @@ __device__ void begin_values(SharedSpan<Bf16> values,
           Shape::kKeys);
     }
   }
+  commit_products();
 }
 
-// As run_item of tile_attention.cu. The products of one warpgroup run while the other does its
-// softmax, and both while the next keys are asked for.
+// Scores of products become what the softmax takes.
 template <typename Shape>
-__device__ void run_item(const AttentionKernelArgs& args,
-                         const PlanItem& item,
-                         int kv_head,
-                         SharedSpan<Bf16> queries,
-                         SharedSpan<Bf16> stages) {
-  const KeyWindow window(args, item);
-  const int end = (item.key_end + Shape::kKeys - 1) / Shape::kKeys;
-  int loading = next_tile<Shape::kKeys>(window, item.key_begin / Shape::kKeys, end);
-  int tile = loading;
-  int load_stage = 0;
-  const auto load_next = [&] {
-    if (loading < end) {
-      const SharedSpan<Bf16> stage = stages + load_stage * Shape::kStageElements;
-      load_keys<Shape::kKeys, Shape::kDim, Shape::kThreads>(args, item.span, window, kv_head,
-                                                            loading * Shape::kKeys, stage,
-                                                            stage + Shape::kKeys * Shape::kDim);
-      loading = next_tile<Shape::kKeys>(window, loading + 1, end);
-      load_stage = load_stage + 1 < Shape::kStages ? load_stage + 1 : 0;
+__device__ void finish_scores(const AttentionKernelArgs& args,
+                              const Tiles<Shape>& tiles,
+                              const QueryView (&views)[2],
+                              float (&scores)[Shape::kKeys / 8][4]) {
+  if (args.sign_flip != 0) {
+#pragma unroll
+    for (int i = 0; i < Shape::kKeys / 8; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) scores[i][j] = -scores[i][j];
     }
-    async_commit();
-  };
-  load_queries<Shape::kQueries, Shape::kDim, Shape::kThreads>(args, item, kv_head, queries);
-  for (int i = 0; i < Shape::kStages - 1; ++i) load_next();
+  }
+  const Position first = tiles.first_key();
+  if (!tiles.window().all_of(first, first + Shape::kKeys)) {
+    hide_unseen<Shape>(tiles.window(), views, first, scores);
+  }
+}
 
+// The softmax of a tile is made while the values of the one before it are multiplied, and while the
+// other warpgroup multiplies.
+template <typename Shape>
+__device__ void multiply_item(const AttentionKernelArgs& args,
+                              const Shared<Shape>& shared,
+                              const PlanItem& item,
+                              int kv_head,
+                              int group,
+                              RingPlace<Shape::kStages>& ring) {
   const int first_query = warp_index() * 16;
+  const SharedSpan<Bf16> queries = shared.queries() + group * 64 * 64;
   const QueryView views[2] = {query_view(args, item, first_query + lane_index() / 4),
                               query_view(args, item, first_query + lane_index() / 4 + 8)};
-  const SharedSpan<Bf16> mine = queries + warp_index() / 4 * 64 * 64;
+  // Unknown to the compiler, which otherwise makes one register of two that must be apart.
+  const std::uint32_t zero = args.sign_flip & 1U;
+  Tiles<Shape> tiles(args, item);
   RunningSoftmax<Shape> softmax;
-  int stage_index = 0;
-  while (tile < end) {
-    // This stage is there (the first came with the queries), and the one before it is read.
-    async_wait<Shape::kStages - 2>();
-    publish_to_products();
-    __syncthreads();
-    const SharedSpan<Bf16> stage = stages + stage_index * Shape::kStageElements;
-    const Position first_key = tile * Shape::kKeys;
+  if (!tiles.at_end()) {
     float scores[Shape::kKeys / 8][4];
-    begin_products(scores);
-    begin_scores<Shape>(mine, stage, scores);
-    commit_products();
-    load_next();
-    finish_products(scores);
-    if (args.sign_flip != 0) {
-#pragma unroll
-      for (auto& fragment : scores) {
-        for (float& score : fragment) score = -score;
-      }
-    }
-    if (!window.all_of(first_key, first_key + Shape::kKeys)) {
-      hide_unseen<Shape>(window, views, first_key, scores);
-    }
     std::uint32_t weights[Shape::kKeys / 16][4];
+    wait_for_stage(shared, ring);
+    begin_products(scores);
+    begin_scores<Shape>(queries, shared.keys(ring.stage), scores);
+    finish_products(scores);
+    finish_scores(args, tiles, views, scores);
     softmax.weigh(args.scale, scores, weights);
+    tiles.advance();
+    while (!tiles.at_end()) {
+      const int stage = ring.stage;
+      ring.advance();
+      wait_for_stage(shared, ring);
+      begin_products(scores, weights, softmax.sums());
+      begin_scores<Shape>(queries, shared.keys(ring.stage), scores);
+      begin_values<Shape>(shared.values(stage), weights, softmax.sums());
+      finish_products<1>(scores);
+      finish_scores(args, tiles, views, scores);
+      std::uint32_t next_weights[Shape::kKeys / 16][4];
+      softmax.weigh(args.scale, scores, next_weights);
+      finish_products(weights, softmax.sums());
+      shared.is_free(stage).arrive_as_warp();
+      softmax.shrink();
+#pragma unroll
+      for (int i = 0; i < Shape::kKeys / 16; ++i) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) weights[i][j] = next_weights[i][j] | zero;
+      }
+      tiles.advance();
+    }
+    shared.are_queries_read().arrive_as_warp();
     begin_products(weights, softmax.sums());
-    begin_values<Shape>(stage + Shape::kKeys * Shape::kDim, weights, softmax.sums());
-    commit_products();
-    tile = next_tile<Shape::kKeys>(window, tile + 1, end);
-    stage_index = stage_index + 1 < Shape::kStages ? stage_index + 1 : 0;
-    finish_products(softmax.sums());
+    begin_values<Shape>(shared.values(ring.stage), weights, softmax.sums());
+    finish_products(weights, softmax.sums());
+    shared.is_free(ring.stage).arrive_as_warp();
+    ring.advance();
   }
-  async_wait<0>();
-  __syncthreads();  // the next item overwrites the queries
   softmax.finish();
   store_result<Shape>(args, item, kv_head, first_query, /*first_col=*/0, softmax);
 }
+
+// What a warpgroup without queries does.
+template <typename Shape>
+__device__ void pass_item(const AttentionKernelArgs& args,
+                          const Shared<Shape>& shared,
+                          const PlanItem& item,
+                          RingPlace<Shape::kStages>& ring) {
+  Tiles<Shape> tiles(args, item);
+  if (tiles.at_end()) return;
+  for (; !tiles.at_end(); tiles.advance()) {
+    shared.is_full(ring.stage).wait(ring.parity);
+    shared.is_free(ring.stage).arrive_as_warp();
+    ring.advance();
+  }
+  shared.are_queries_read().arrive_as_warp();
+}
 #endif
 
+// CTAs share the items, each for every KV head. Keys lie in tiles of kKeys, aligned to absolute
+// positions.
 template <typename Shape>
 __global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel(
     const __grid_constant__ AttentionKernelArgs args) {
 #ifdef TESSERA_HAS_WARPGROUP_UNIT
-  SharedMemory memory;
-  const auto queries = memory.take<Bf16>(Shape::kQueries * Shape::kDim);
-  const auto stages = memory.take<Bf16>(Shape::kStages * Shape::kStageElements);
-  for (auto work = static_cast<int>(blockIdx.x); work < args.header->num_items * args.num_kv_heads;
-       work = next_work(work)) {
-    run_item<Shape>(args, args.items[work / args.num_kv_heads], work % args.num_kv_heads, queries,
-                    stages);
+  const Shared<Shape> shared;
+  if (threadIdx.x == 0) shared.init();
+  __syncthreads();
+  const int num_work = args.header->num_items * args.num_kv_heads;
+  auto work = static_cast<int>(blockIdx.x);
+  // Equal on all lanes, as the compiler must see before it lets products run on.
+  const int group = __shfl_sync(kAllLanes, warp_index() / 4, 0);
+  if (group >= Shape::kGroups) {
+    give_registers<kLoadRegisters>();
+    Loader<Shape> loader(args, shared);
+    for (; work < num_work; work = next_work(work)) {
+      loader.run_item(args.items[work / args.num_kv_heads], work % args.num_kv_heads);
+    }
+  } else {
+    take_registers<kMultiplyRegisters>();
+    RingPlace<Shape::kStages> ring;
+    for (; work < num_work; work = next_work(work)) {
+      const PlanItem& item = args.items[work / args.num_kv_heads];
+      if (group * 64 < item.num_queries) {
+        multiply_item(args, shared, item, work % args.num_kv_heads, group, ring);
+      } else {
+        pass_item(args, shared, item, ring);
+      }
+    }
   }
 #endif
 }
 
-template <int kDim, int kGroups, int kKeys, int kStages>
+template <int kDim, int kKeys, int kStages>
 AttentionVariant variant() {
-  using Shape = GroupShape<kDim, kGroups, kKeys, kStages>;
+  using Shape = GroupShape<kDim, kKeys, kStages>;
   return {&warpgroup_attention_kernel<Shape>,
           {.threads = Shape::kThreads, .shared_bytes = Shape::kSharedBytes},
           Shape::kQueries};
@@ -154,11 +420,10 @@ AttentionVariant variant() {
 
 }  // namespace
 
-AttentionVariant warpgroup_variant(int head_dim, int num_groups) {
-  const bool one = num_groups == 1;
-  if (head_dim <= 64) return one ? variant<64, 1, 128, 3>() : variant<64, 2, 128, 3>();
-  if (head_dim <= 128) return one ? variant<128, 1, 128, 3>() : variant<128, 2, 128, 3>();
-  return one ? variant<256, 1, 64, 2>() : variant<256, 2, 64, 2>();
+AttentionVariant warpgroup_variant(int head_dim) {
+  if (head_dim <= 64) return variant<64, 128, 5>();
+  if (head_dim <= 128) return variant<128, 128, 3>();
+  return variant<256, 64, 2>();
 }
 
 }  // namespace tessera::kernels::cuda

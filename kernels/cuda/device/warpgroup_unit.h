@@ -24,7 +24,8 @@ inline constexpr int kWarpgroupSize = 128;
 // matrix_unit.h: c[i] of warp w of the group is rows [16 w, 16 w + 16), columns [8 i, 8 i + 8).
 
 /// What this thread has written to shared memory, async copies that it has waited for included,
-/// becomes visible to products that begin behind the next barrier.
+/// becomes visible to products that begin behind the next barrier; and what others have written
+/// that this thread has waited for, to its own.
 __device__ inline void publish_to_products() {
 #if !defined(TESSERA_CUDA_EMULATION) && defined(TESSERA_HAS_WARPGROUP_UNIT)
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -61,21 +62,39 @@ __device__ void begin_products([[maybe_unused]] Registers&... registers) {
 #endif
 }
 
-/// Behind the last product of some: they run on.
+/// Behind the last product of a group: they run on.
 __device__ inline void commit_products() {
-#if !defined(TESSERA_CUDA_EMULATION) && defined(TESSERA_HAS_WARPGROUP_UNIT)
+#ifdef TESSERA_CUDA_EMULATION
+  emulation::commit_products();
+#elif defined(TESSERA_HAS_WARPGROUP_UNIT)
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 #endif
 }
 
-/// Waits for all committed products; `sums`, theirs, may be read, and their operands written.
-template <typename... Sums>
-__device__ void finish_products([[maybe_unused]] Sums&... sums) {
+/// Waits until at most kPending groups are under way. `registers`, sums and left sides of those
+/// that are done, may be read and written, and what they read of shared memory written.
+template <int kPending = 0, typename... Registers>
+__device__ void finish_products([[maybe_unused]] Registers&... registers) {
 #ifdef TESSERA_CUDA_EMULATION
-  emulation::finish_products();
+  emulation::finish_products(kPending);
 #elif defined(TESSERA_HAS_WARPGROUP_UNIT)
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-  (pin(sums), ...);
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+  (pin(registers), ...);
+#endif
+}
+
+/// Gives registers of a CTA's pool to this warpgroup, or back: kRegisters for each thread, a
+/// multiple of 8. All warpgroups of the kernel call one of them, at the beginning of their part.
+template <int kRegisters>
+__device__ void take_registers() {
+#if !defined(TESSERA_CUDA_EMULATION) && defined(TESSERA_HAS_WARPGROUP_UNIT)
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+#endif
+}
+template <int kRegisters>
+__device__ void give_registers() {
+#if !defined(TESSERA_CUDA_EMULATION) && defined(TESSERA_HAS_WARPGROUP_UNIT)
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
 #endif
 }
 

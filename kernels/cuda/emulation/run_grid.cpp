@@ -1,10 +1,12 @@
 #include "kernels/cuda/emulation/run_grid.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/context/fiber.hpp>
 #include <boost/context/pooled_fixedsize_stack.hpp>
 #include <deque>
 #include <exception>
+#include <map>
 #include <numeric>
 #include <random>
 #include <string>
@@ -34,7 +36,23 @@ struct Copy {
   int num_bytes = 0;
 };
 
-enum class State { kReady, kAtCtaBarrier, kAtWarpBarrier, kDone };
+enum class State { kReady, kAtCtaBarrier, kAtWarpBarrier, kAtPhase, kDone };
+
+// Of each warp, its first accesses that are not ordered before something: those of this warp epoch.
+using Clock = std::vector<std::uint32_t>;
+
+void join(Clock& clock, const Clock& other) {
+  if (clock.size() < other.size()) clock.resize(other.size());
+  for (std::size_t i = 0; i < other.size(); ++i) clock[i] = std::max(clock[i], other[i]);
+}
+
+struct Phases {
+  int num_arrivals = 0;  // that complete a phase
+  int num_missing = 0;   // of the phase that is under way
+  unsigned parity = 0;   // and its parity
+  Clock arrived;         // what is ordered before those arrivals
+  Clock released;        // before the last phase that was completed
+};
 
 struct Thread {
   context::fiber fiber;
@@ -48,6 +66,9 @@ struct Thread {
   std::deque<std::vector<Copy>> groups;
   std::vector<Copy> open_group;
   std::vector<PendingProduct> products;
+  Phases* phases = nullptr;  // that it waits at
+  unsigned parity = 0;       // and for which
+  Clock seen;                // of other warps, through phases
 };
 
 // The smallest element that kernels share: bf16.
@@ -64,6 +85,13 @@ struct Shadow {
   Touch write;
   Touch read;
   Touch atomic;
+};
+
+// The last read of a granule by a warp: phases may order those of one warp and not of another.
+struct WarpRead {
+  std::uint32_t end_epoch = 0;  // one more than that of the warp
+  std::uint16_t thread = 0;
+  bool several = false;
 };
 
 // Two exchange areas per warp: a lane may be one exchange ahead of another, never two.
@@ -173,8 +201,42 @@ class Cta {
     }
   }
 
+  void init_phases(const void* barrier, int num_arrivals) {
+    track(barrier, sizeof(std::uint64_t), Access::kWrite);
+    phases_[barrier] = {num_arrivals, num_arrivals, 0, {}, {}};
+    if (warp_reads_.empty()) warp_reads_.resize(shadow_.size() * warps_.size());
+  }
+
+  void arrive(const void* barrier) {
+    Phases& phases = phases_at(barrier);
+    Clock mine = current_->seen;
+    mine.resize(warps_.size());
+    std::uint32_t& own = mine[current_->index.x / kLanes];
+    own = std::max(own, current_->warp_epoch);
+    join(phases.arrived, mine);
+    if (--phases.num_missing > 0) return;
+    phases.num_missing = phases.num_arrivals;
+    phases.parity ^= 1U;
+    phases.released = phases.arrived;
+  }
+
+  void wait_for_phase(const void* barrier, unsigned parity, const Site& site) {
+    Phases& phases = phases_at(barrier);
+    current_->phases = &phases;
+    current_->parity = parity;
+    if (phases.parity == parity) wait(State::kAtPhase, kAllLanes, /*orders_memory=*/true, site);
+    join(current_->seen, phases.released);
+  }
+
  private:
   static constexpr std::size_t kAlignment = 1024;
+
+  Phases& phases_at(const void* barrier) {
+    const auto found = phases_.find(barrier);
+    TESSERA_CHECK(found != phases_.end(), where(), " uses a phase barrier that is not initialized");
+    track(barrier, sizeof(std::uint64_t), Access::kAtomic);
+    return found->second;
+  }
 
   std::string where() const {
     return detail::concat("thread ", current_->index.x, " of CTA (", index_.x, ", ", index_.y, ")");
@@ -198,6 +260,11 @@ class Cta {
 
   void open_barriers() {
     bool opened = false;
+    for (Thread& thread : threads_) {
+      if (thread.state != State::kAtPhase || thread.phases->parity == thread.parity) continue;
+      thread.state = State::kReady;
+      opened = true;
+    }
     for (unsigned first = 0; first < threads_.size(); first += kLanes) {
       opened = open_warp_barrier(first) || opened;
     }
@@ -229,18 +296,28 @@ class Cta {
     return true;
   }
 
+  template <typename Visit>
+  void for_each_lane(unsigned first, unsigned lanes, const Visit& visit) {
+    for (unsigned lane = 0; lane < kLanes; ++lane) {
+      if (((lanes >> lane) & 1U) != 0) visit(threads_[first + lane]);
+    }
+  }
+
   static bool is_same_place(const Thread& a, const Thread& b) {
     return a.lanes == b.lanes && a.orders_memory == b.orders_memory &&
            a.site.line() == b.site.line() && a.site.column() == b.site.column();
   }
 
   void open_lanes(unsigned first, unsigned lanes, bool orders_memory) {
-    for (unsigned lane = 0; lane < kLanes; ++lane) {
-      if (((lanes >> lane) & 1U) == 0) continue;
-      Thread& thread = threads_[first + lane];
+    if (orders_memory && !phases_.empty()) {
+      Clock seen;
+      for_each_lane(first, lanes, [&](const Thread& thread) { join(seen, thread.seen); });
+      for_each_lane(first, lanes, [&](Thread& thread) { thread.seen = seen; });
+    }
+    for_each_lane(first, lanes, [&](Thread& thread) {
       thread.state = State::kReady;
       if (orders_memory) ++thread.warp_epoch;
-    }
+    });
   }
 
   void open_cta_barrier() {
@@ -253,6 +330,13 @@ class Cta {
     }
     for (Thread& thread : threads_) thread.state = State::kReady;
     ++cta_epoch_;
+    if (phases_.empty()) return;
+    Clock all(warps_.size());
+    for (Thread& thread : threads_) {
+      std::uint32_t& epoch = all[thread.index.x / kLanes];
+      epoch = std::max(epoch, ++thread.warp_epoch);
+    }
+    for (Thread& thread : threads_) thread.seen = all;
   }
 
   static std::string describe(const Thread& thread) {
@@ -265,17 +349,48 @@ class Cta {
     const unsigned other = before.thread - 1U;
     if (before.several) return false;
     if (other == current_->index.x) return true;
-    return other / kLanes == current_->index.x / kLanes && before.warp_epoch < current_->warp_epoch;
+    const unsigned warp = other / kLanes;
+    if (warp == current_->index.x / kLanes) return before.warp_epoch < current_->warp_epoch;
+    return warp < current_->seen.size() && before.warp_epoch < current_->seen[warp];
+  }
+
+  // Whether all reads of a granule are ordered before what this thread does.
+  bool are_reads_ordered(std::size_t granule) const {
+    if (warp_reads_.empty()) return is_ordered(shadow_[granule].read);
+    for (unsigned warp = 0; warp < warps_.size(); ++warp) {
+      const WarpRead& read = warp_reads_[granule * warps_.size() + warp];
+      if (read.end_epoch == 0) continue;
+      const bool is_own = warp == current_->index.x / kLanes;
+      const std::uint32_t seen = is_own                         ? current_->warp_epoch
+                                 : warp < current_->seen.size() ? current_->seen[warp]
+                                                                : 0;
+      if (read.end_epoch <= seen) continue;
+      if (!is_own || read.several || read.thread != current_->index.x) return false;
+    }
+    return true;
+  }
+
+  void note_read(std::size_t granule) {
+    if (warp_reads_.empty()) return;
+    const unsigned warp = current_->index.x / kLanes;
+    WarpRead& read = warp_reads_[granule * warps_.size() + warp];
+    const auto thread = static_cast<std::uint16_t>(current_->index.x);
+    const bool same_epoch = read.end_epoch == current_->warp_epoch + 1;
+    read.several = same_epoch && (read.several || read.thread != thread);
+    read.end_epoch = current_->warp_epoch + 1;
+    read.thread = thread;
   }
 
   void touch(std::ptrdiff_t granule, Access access) {
     Shadow& shadow = shadow_[static_cast<std::size_t>(granule)];
     const bool reads = access == Access::kRead;
-    const bool ordered = is_ordered(shadow.write) && (reads || is_ordered(shadow.read)) &&
+    const bool ordered = is_ordered(shadow.write) &&
+                         (reads || are_reads_ordered(static_cast<std::size_t>(granule))) &&
                          (access == Access::kAtomic || is_ordered(shadow.atomic));
     TESSERA_CHECK(ordered, "a race in shared memory: ", where(), reads ? " reads" : " writes",
                   " byte ", granule * kGranule, " with no barrier since thread ",
-                  last_other(shadow, reads), " touched it");
+                  last_other(static_cast<std::size_t>(granule), reads), " touched it");
+    if (reads) note_read(static_cast<std::size_t>(granule));
     Touch& last = access == Access::kRead    ? shadow.read
                   : access == Access::kWrite ? shadow.write
                                              : shadow.atomic;
@@ -284,9 +399,10 @@ class Cta {
             several};
   }
 
-  unsigned last_other(const Shadow& shadow, bool reads) const {
+  unsigned last_other(std::size_t granule, bool reads) const {
+    const Shadow& shadow = shadow_[granule];
     if (!is_ordered(shadow.write)) return shadow.write.thread - 1U;
-    if (!reads && !is_ordered(shadow.read)) return shadow.read.thread - 1U;
+    if (!reads && !are_reads_ordered(granule)) return shadow.read.thread - 1U;
     return shadow.atomic.thread - 1U;
   }
 
@@ -298,6 +414,8 @@ class Cta {
   std::vector<unsigned char> memory_;
   unsigned char* shared_ = nullptr;
   std::vector<Shadow> shadow_;
+  std::map<const void*, Phases> phases_;
+  std::vector<WarpRead> warp_reads_;  // [granule][warp], where there are phases
   std::mt19937& rng_;
   std::uint32_t cta_epoch_ = 0;
   Thread* current_ = nullptr;
@@ -341,6 +459,15 @@ void async_copy(void* to, const void* from, int num_bytes, bool present) {
 }
 void async_commit() {
   running->async_commit();
+}
+void init_phase_barrier(const void* barrier, int num_arrivals) {
+  running->init_phases(barrier, num_arrivals);
+}
+void arrive_at_phase(const void* barrier) {
+  running->arrive(barrier);
+}
+void wait_for_phase(const void* barrier, unsigned parity, const Site& site) {
+  running->wait_for_phase(barrier, parity, site);
 }
 void async_wait(int num_pending) {
   running->async_wait(num_pending);

@@ -17,6 +17,7 @@ void run_grid(unsigned grid_x,
 struct PendingProduct {
   const float* sums = nullptr;  ///< What it changes.
   std::function<void()> run;
+  bool ends_group = false;
 };
 
 /// Those that the thread that runs has begun and not waited for.

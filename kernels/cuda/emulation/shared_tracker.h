@@ -52,4 +52,10 @@ void async_copy(void* to, const void* from, int num_bytes, bool present);
 void async_commit();
 void async_wait(int num_pending);
 
+// Of device/phase_barrier.h: what the warp of a thread that arrives has done is ordered before what
+// those do that have waited.
+void init_phase_barrier(const void* barrier, int num_arrivals);
+void arrive_at_phase(const void* barrier);
+void wait_for_phase(const void* barrier, unsigned parity, const Site& site = Site::current());
+
 }  // namespace tessera::kernels::cuda::emulation

@@ -79,7 +79,8 @@ void prepare(float* c, int cols, bool adds) {
   if (is_first && adds) std::copy_n(c, count, before.begin());
   if (is_first || !adds) {
     pending.push_back(
-        {c, [c, before = std::move(before)] { std::copy(before.begin(), before.end(), c); }});
+        {c, [c, before = std::move(before)] { std::copy(before.begin(), before.end(), c); },
+         /*ends_group=*/false});
   }
   std::fill_n(c, count, std::numeric_limits<float>::quiet_NaN());
 }
@@ -91,7 +92,8 @@ void multiply_rows(float* c, int cols, const void* a, const void* b, bool adds, 
   prepare(c, cols, adds);
   const int warp = static_cast<int>(thread_index().x) % kThreads / 32;
   pending_products().push_back(
-      {c, [=] {
+      {c,
+       [=] {
          LeftRows left;
          for (int half = 0; half < 2; ++half) {
            const int row = warp * 16 + this_lane() / 4 + half * 8;
@@ -102,7 +104,8 @@ void multiply_rows(float* c, int cols, const void* a, const void* b, bool adds, 
            }
          }
          add_product(c, cols, left, {b, /*by_rows=*/true, /*panel_rows=*/0});
-       }});
+       },
+       /*ends_group=*/false});
 }
 
 void multiply_cols(float* c,
@@ -124,14 +127,28 @@ void multiply_cols(float* c,
     }
   }
   prepare(c, cols, /*adds=*/true);
-  pending_products().push_back({c, [=] {
+  pending_products().push_back({c,
+                                [=] {
                                   add_product(c, cols, left, {b, /*by_rows=*/false, panel_rows});
-                                }});
+                                },
+                                /*ends_group=*/false});
 }
 
-void finish_products() {
-  for (const PendingProduct& product : pending_products()) product.run();
-  pending_products().clear();
+void commit_products() {
+  if (!pending_products().empty()) pending_products().back().ends_group = true;
+}
+
+void finish_products(int num_pending) {
+  auto& pending = pending_products();
+  commit_products();
+  auto num_groups = std::count_if(pending.begin(), pending.end(),
+                                  [](const PendingProduct& product) { return product.ends_group; });
+  auto product = pending.begin();
+  for (; num_groups > num_pending; ++product) {
+    product->run();
+    if (product->ends_group) --num_groups;
+  }
+  pending.erase(pending.begin(), product);
 }
 
 }  // namespace tessera::kernels::cuda::emulation

@@ -23,6 +23,9 @@ void multiply_cols(float* c,
                    int panel_rows,
                    const Site& site = Site::current());
 
-void finish_products();
+void commit_products();
+
+/// Until at most `num_pending` groups are under way.
+void finish_products(int num_pending);
 
 }  // namespace tessera::kernels::cuda::emulation
