@@ -132,15 +132,16 @@ void Reporter::row(const std::string& name,
                    double bytes,
                    double flops,
                    const std::function<void(int run)>& work) {
-  row(name, bytes, flops, work, wait_for(backend_));
+  row(name, bytes, flops, work, /*count=*/1, wait_for(backend_));
 }
 
 void Reporter::row(const std::string& name,
                    double bytes,
                    double flops,
                    const std::function<void(int run)>& work,
+                   int count,
                    const std::function<void()>& wait) {
-  const double seconds = Stopwatch(wait).median(work);
+  const double seconds = Stopwatch(wait).median(work) / count;
   const double floor =
       std::max(bytes / ceilings_.bytes_per_second, flops / ceilings_.flops_per_second);
   std::printf("| %s | %.2f | %.2f | %.2f |\n", name.c_str(), seconds * 1e6, floor * 1e6,

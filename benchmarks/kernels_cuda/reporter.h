@@ -36,11 +36,13 @@ class Reporter {
            double flops,
            const std::function<void(int run)>& work);
 
-  /// The same for work of another stream. @param wait  Returns when all of it is done.
+  /// The same for work of another stream, `count` times what bytes and flops are of.
+  /// @param wait  Returns when all of it is done.
   void row(const std::string& name,
            double bytes,
            double flops,
            const std::function<void(int run)>& work,
+           int count,
            const std::function<void()>& wait);
 
  private:

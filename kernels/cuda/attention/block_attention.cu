@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention/attention_tile.cuh"
 #include "kernels/cuda/attention/attention_variant.h"
 #include "kernels/cuda/base/staged_arrays.h"
+#include "kernels/cuda/device/kernel_order.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/view.h"
 #include "kernels/cuda/device/warp.h"
@@ -63,6 +64,7 @@ __global__ __launch_bounds__(kMergeWarps* kWarpSize) void merge_kernel(
   const int of_query = args.num_kv_heads * num_cols;
   const int count = args.header->num_merges * tile_queries * of_query;
   const int num_warps = static_cast<int>(gridDim.x) * kMergeWarps;
+  await_previous_kernel();
   for (int i = static_cast<int>(blockIdx.x) * kMergeWarps + warp_index(); i < count;
        i += num_warps) {
     const MergeItem& item = args.merges[i / of_query / tile_queries];
@@ -182,7 +184,8 @@ void launch_attention(Context& context, const AttentionArgs& args, const StagedP
   constexpr int kMergeCtas = 4;  // of a multiprocessor
   launch(&merge_kernel,
          {.grid_x = std::int64_t{num_multiprocessors} * kMergeCtas,
-          .threads = kMergeWarps * kWarpSize},
+          .threads = kMergeWarps * kWarpSize,
+          .starts_early = context.device().compute_capability >= 90},
          context.stream(), shared, plan.tile_queries);
 }
 

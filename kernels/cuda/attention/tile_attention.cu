@@ -4,6 +4,7 @@
 #include "kernels/cuda/attention/attention_softmax.cuh"
 #include "kernels/cuda/attention/attention_tile.cuh"
 #include "kernels/cuda/attention/attention_variant.h"
+#include "kernels/cuda/device/kernel_order.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/matrix_unit.h"
 
@@ -173,6 +174,7 @@ __global__ __launch_bounds__(Shape::kThreads, 1) void attention_kernel(
   SharedMemory memory;
   const auto queries = memory.take<Bf16>(Shape::kQueries * Shape::kDim);
   const auto stages = memory.take<Bf16>(Shape::kStages * Shape::kStageElements);
+  release_next_kernel();
   for (auto work = static_cast<int>(blockIdx.x); work < args.header->num_items * args.num_kv_heads;
        work = next_work(work)) {
     run_item<Shape>(args, args.items[work / args.num_kv_heads], work % args.num_kv_heads, queries,

@@ -4,6 +4,7 @@
 #include "kernels/cuda/attention/attention_tile.cuh"
 #include "kernels/cuda/attention/attention_variant.h"
 #include "kernels/cuda/device/async_copy.h"
+#include "kernels/cuda/device/kernel_order.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/phase_barrier.h"
 #include "kernels/cuda/device/warpgroup_unit.h"
@@ -385,6 +386,7 @@ __global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel
   const Shared<Shape> shared;
   if (threadIdx.x == 0) shared.init();
   __syncthreads();
+  release_next_kernel();
   const int num_work = args.header->num_items * args.num_kv_heads;
   auto work = static_cast<int>(blockIdx.x);
   // Equal on all lanes, as the compiler must see before it lets products run on.

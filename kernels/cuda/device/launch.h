@@ -21,6 +21,8 @@ struct LaunchShape {
   std::int64_t grid_y = 1;
   int threads = kWarpSize;  ///< Of a CTA, a multiple of kWarpSize.
   int shared_bytes = 0;     ///< Dynamic shared memory of a CTA.
+  /// Begins when the kernel before it lets it (kernel_order.h): from sm_90 on.
+  bool starts_early = false;
 };
 
 /// Runs `kernel` on a grid, behind what `stream` has. An empty grid is no launch.
@@ -54,6 +56,11 @@ void launch(void (*kernel)(Parameters...),
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));
   config.dynamicSmemBytes = static_cast<std::size_t>(shape.shared_bytes);
   config.stream = stream;
+  cudaLaunchAttribute early = {};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &early;
+  config.numAttrs = shape.starts_early ? 1 : 0;
   TESSERA_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
 #endif
 }
