@@ -1,15 +1,11 @@
-#include <cuda_runtime_api.h>
-
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "benchmarks/kernels_cuda/reporter.h"
 #include "kernels/cuda/attention/block_attention.h"
-#include "kernels/cuda/device/cuda_check.h"
 #include "kernels/visibility.h"
 
 namespace tessera::benchmarks {
@@ -129,28 +125,6 @@ class Requests {
   std::size_t spans_of_set_ = 0;
 };
 
-// Launches as one CUDA graph.
-class Recording {
- public:
-  Recording(cuda::Stream stream, const std::function<void()>& launches) : stream_(stream) {
-    TESSERA_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    launches();
-    cudaGraph_t graph = nullptr;
-    TESSERA_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
-    TESSERA_CUDA_CHECK(cudaGraphInstantiate(&recorded_, graph, 0));
-    TESSERA_CUDA_CHECK(cudaGraphDestroy(graph));
-  }
-  Recording(const Recording&) = delete;
-  Recording& operator=(const Recording&) = delete;
-  ~Recording() { cudaGraphExecDestroy(recorded_); }
-
-  void launch() const { TESSERA_CUDA_CHECK(cudaGraphLaunch(recorded_, stream_)); }
-
- private:
-  cuda::Stream stream_;
-  cudaGraphExec_t recorded_ = nullptr;
-};
-
 // Launches of plans that are on the device, as the layers of a step have them.
 void attention_case(Reporter& reporter,
                     const Heads& heads,
@@ -177,12 +151,12 @@ void attention_case(Reporter& reporter,
   };
   launch_all();  // scratch memory grows
   device.wait();
-  const Recording recording(device.stream(), launch_all);
+  const auto graph = device.capture(launch_all);
   reporter.row(
       name + ", " + name_of(heads) + ", " + std::to_string(num_requests) + " x " +
           std::to_string(num_rows) + " rows over " + std::to_string(context),
-      requests.bytes(), requests.flops(), [&](int) { recording.launch(); }, requests.num_sets(),
-      [&] { device.wait(); });
+      requests.bytes(), requests.flops(), [&](int) { graph->launch(device.stream()); },
+      requests.num_sets(), [&] { device.wait(); });
 }
 
 void qkv_case(Reporter& reporter, std::int64_t rows) {

@@ -129,7 +129,7 @@ void cut_tiles(std::span<PlanTile> tiles,
            end_of_query(tile.first_query + tile.num_queries - 1),
            static_cast<Position>(std::max<std::int64_t>(tile.keys.begin, part_begin)),
            static_cast<Position>(std::min<std::int64_t>(tile.keys.end, part_begin + part_keys)),
-           partial});
+           partial, /*twin=*/0});
     }
   }
 }
@@ -182,6 +182,15 @@ void plan_attention(const AttentionArgs& args, const PlanShape& shape, Attention
     };
     return key(a) < key(b);
   });
+  for (std::size_t i = 1; i < plan.items.size(); ++i) {
+    PlanItem& one = plan.items[i - 1];
+    PlanItem& other = plan.items[i];
+    const bool same = one.span.first_row == other.span.first_row &&
+                      one.key_begin == other.key_begin && one.key_end == other.key_end;
+    if (!same || one.twin != 0) continue;
+    one.twin = 1;
+    other.twin = -1;
+  }
 }
 
 PlanLengths longest_plan(const AttentionLimits& limits, const PlanShape& shape) {

@@ -33,6 +33,8 @@ struct PlanItem {
   Position key_begin = 0;
   Position key_end = 0;             ///< key_begin: the queries see nothing.
   std::int32_t first_partial = -1;  ///< Where the sums of the first query go; -1: they are final.
+  /// Of an item beside this one that has the same keys: 1 or -1 away, or 0 for none.
+  std::int32_t twin = 0;
 };
 
 /// Queries whose sums were made in parts: part i of query j lies at

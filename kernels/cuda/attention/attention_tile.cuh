@@ -28,6 +28,7 @@ struct AttentionKernelArgs {
   const Position* fresh_ends;
   float* partial_sums;    // [partial][KV head][head_dim]: of weights times values
   float2* partial_stats;  // [partial][KV head]: largest score, sum of weights
+  int* progress;          // [kPacedWork] of items and KV heads: tiles loaded
   int num_kv_heads;
   int group;
   int head_dim;
@@ -40,6 +41,9 @@ struct AttentionKernelArgs {
   bool new_aligned;         // of k and v
   bool pages_aligned;
 };
+
+/// Pieces of work, the first ones, whose twins keep pace.
+inline constexpr int kPacedWork = 1 << 14;
 
 /// A CTA's share of work that comes longest first: CTAs take turns, forwards and backwards, so that
 /// all get about the same. The first piece of a CTA is blockIdx.x. @return The piece behind `work`.

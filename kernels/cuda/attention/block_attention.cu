@@ -91,6 +91,8 @@ bool heads_aligned(const ConstMatrixView& view, int head_dim) {
   return is_aligned(view) && head_dim % 8 == 0;
 }
 
+constexpr std::int64_t kProgressBytes = kPacedWork * std::int64_t{sizeof(int)};
+
 std::int64_t sum_bytes_of(const KvPages& pages, std::int64_t max_partials) {
   return max_partials * pages.num_kv_heads * pages.head_dim * std::int64_t{sizeof(float)};
 }
@@ -115,8 +117,10 @@ AttentionKernelArgs kernel_args(Context& context,
       .merges = plan.merges,
       .page_table = plan.page_table,
       .fresh_ends = plan.fresh_ends,
-      .partial_sums = reinterpret_cast<float*>(scratch),
-      .partial_stats = reinterpret_cast<float2*>(scratch + sum_bytes_of(pages, plan.max_partials)),
+      .partial_sums = reinterpret_cast<float*>(scratch + kProgressBytes),
+      .partial_stats = reinterpret_cast<float2*>(scratch + kProgressBytes +
+                                                 sum_bytes_of(pages, plan.max_partials)),
+      .progress = reinterpret_cast<int*>(scratch),
       .num_kv_heads = pages.num_kv_heads,
       .group = args.num_q_heads / pages.num_kv_heads,
       .head_dim = pages.head_dim,
@@ -168,7 +172,7 @@ StagedPlan stage_plan(Context& context, const AttentionPlan& plan, const PlanSha
 }
 
 std::int64_t attention_scratch_bytes(const KvPages& pages, std::int64_t max_partials) {
-  return sum_bytes_of(pages, max_partials) +
+  return kProgressBytes + sum_bytes_of(pages, max_partials) +
          max_partials * pages.num_kv_heads * std::int64_t{sizeof(float2)};
 }
 

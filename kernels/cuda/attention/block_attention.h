@@ -49,8 +49,8 @@ void launch_attention(Context& context, const AttentionArgs& args, const StagedP
 ///
 /// Floor: for each key seen, 4 num_kv_heads head_dim bytes of K and V, read once by all queries of
 /// a tile (row x query head of a KV head, up to 128), against 4 head_dim num_q_heads operations for
-/// each row that sees it. Bandwidth binds below about 250 queries a KV head on an H100, below 190 on
-/// an H200. Parts cost 8 head_dim bytes each way for a query of a part.
+/// each row that sees it. Bandwidth binds below about 250 queries a KV head on an H100, below 190
+/// on an H200. Parts cost 8 head_dim bytes each way for a query of a part.
 void block_attention(Context& context, const AttentionArgs& args);
 
 }  // namespace tessera::kernels::cuda

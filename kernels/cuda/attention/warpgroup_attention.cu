@@ -101,6 +101,43 @@ class Tiles {
 
 // --- the loading warpgroup ---
 
+// Two CTAs that read the same keys keep pace, so that what one has read is in L2 for the other. A
+// hint: what a twin says may be of another launch, and no one waits for it long.
+class Pace {
+ public:
+  // By one thread, as everything else.
+  __device__ void begin(const AttentionKernelArgs& args, const PlanItem& item, int work) {
+    const int twin = work + item.twin * args.num_kv_heads;
+    const auto num_ctas = static_cast<int>(gridDim.x);
+    waits_ = work / num_ctas == twin / num_ctas && max(work, twin) < kPacedWork;
+    distance_ = waits_ ? item.twin * args.num_kv_heads : 0;
+    tell(args, work, 0);
+  }
+
+  __device__ void keep(const AttentionKernelArgs& args, int work, int tile) {
+    if (distance_ == 0 || tile % kStep != 0) return;
+    tell(args, work, tile);
+    const volatile int& twin = args.progress[work + distance_];
+    for (int i = 0; waits_ && twin < tile - kStep; ++i) waits_ = i < kMostPolls;
+  }
+
+  __device__ void end(const AttentionKernelArgs& args, int work) const { tell(args, work, kDone); }
+
+ private:
+  static constexpr int kStep = 4;  // tiles
+  static constexpr int kMostPolls = 16;
+  static constexpr int kDone = 1 << 30;
+
+  __device__ void tell(const AttentionKernelArgs& args, int work, int tile) const {
+    if (distance_ == 0) return;
+    volatile int& mine = args.progress[work];
+    mine = tile;
+  }
+
+  bool waits_ = false;
+  int distance_ = 0;  // to the twin; 0: there is none, or it runs at another time
+};
+
 // Each warp loads a run of keys of a tile: lane i finds where key i lies, and all copy.
 template <typename Shape>
 class Loader {
@@ -108,11 +145,19 @@ class Loader {
   __device__ Loader(const AttentionKernelArgs& args, const Shared<Shape>& shared)
       : args_(args), shared_(shared), first_key_(warp_index() % Shape::kLoadWarps * kWarpKeys) {}
 
-  __device__ void run_item(const PlanItem& item, int kv_head) {
+  __device__ void run_item(const PlanItem& item, int work) {
+    const int kv_head = work % args_.num_kv_heads;
+    const bool keeps_pace = threadIdx.x % (Shape::kLoadWarps * kWarpSize) == 0;
+    Pace pace;
+    if (keeps_pace) pace.begin(args_, item, work);
+    int num_tiles = 0;
     Tiles<Shape> tiles(args_, item);
     bool is_first = true;
     PageId page = page_of(item.span, tiles);
     while (!tiles.at_end()) {
+      if (keeps_pace) pace.keep(args_, work, num_tiles);
+      __syncwarp();
+      ++num_tiles;
       shared_.is_free(ring_.stage).wait(ring_.parity ^ 1U);
       bool is_async = load_keys(item.span, tiles, kv_head, page);
       tiles.advance();
@@ -135,6 +180,7 @@ class Loader {
       }
       ring_.advance();
     }
+    if (keeps_pace) pace.end(args_, work);
   }
 
  private:
@@ -395,7 +441,7 @@ __global__ __launch_bounds__(Shape::kThreads, 1) void warpgroup_attention_kernel
     give_registers<kLoadRegisters>();
     Loader<Shape> loader(args, shared);
     for (; work < num_work; work = next_work(work)) {
-      loader.run_item(args.items[work / args.num_kv_heads], work % args.num_kv_heads);
+      loader.run_item(args.items[work / args.num_kv_heads], work);
     }
   } else {
     take_registers<kMultiplyRegisters>();
