@@ -51,6 +51,10 @@ std::optional<std::int64_t> kv_memory_bytes(const ServerConfig& config) {
   return kOfHosts;
 }
 
+std::int32_t step_rows(const ServerConfig& config) {
+  return config.max_step_rows.value_or(config.backend == "cuda" ? 2048 : 512);
+}
+
 std::string served_name(const ServerConfig& config) {
   if (!config.served_model_name.empty()) return config.served_model_name;
   // "models/tiny/" has an empty last component.

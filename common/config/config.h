@@ -51,7 +51,7 @@ struct ServerConfig {
   std::optional<std::int32_t> max_model_len;  ///< None: the checkpoint's.
   std::int32_t max_running_requests = 64;     ///< Per replica.
   std::int32_t max_waiting_requests = 1024;
-  std::int32_t max_step_rows = 512;
+  std::optional<std::int32_t> max_step_rows;  ///< None: see step_rows().
   bool prefix_cache = true;
 
   // ranks
@@ -91,6 +91,10 @@ std::string served_name(const ServerConfig& config);
 
 /// Bytes for the KV cache of each rank: kv_memory, else 512 MiB. None: what the GPU has left.
 std::optional<std::int64_t> kv_memory_bytes(const ServerConfig& config);
+
+/// Rows of a step: max_step_rows, else 2048 on a GPU and 512 on a CPU, as many as it takes for
+/// more of them not to be faster.
+std::int32_t step_rows(const ServerConfig& config);
 
 /// Who reads an option; a program refuses the flags of the others.
 enum class Program : std::uint8_t { kServe, kCoordinator, kWorker };

@@ -149,8 +149,17 @@ const ConfigKey kKeys[] = {
      "Requests of one replica that are decoded at the same time.", 1, 65536},
     {"max_waiting_requests", kScheduling, &ServerConfig::max_waiting_requests, kS | kC,
      "Requests that may wait; beyond them the answer is 429.", 0, 1'000'000},
-    {"max_step_rows", kScheduling, &ServerConfig::max_step_rows, kS | kC | kW,
-     "Rows (token positions) of one step; longer prompts are spread over steps.", 1, 65536},
+    {"max_step_rows",
+     kScheduling,
+     &ServerConfig::max_step_rows,
+     kS | kC | kW,
+     "Rows (token positions) of one step; longer prompts are spread over steps. Those of all "
+     "buffers "
+     "must fit, so it also bounds how many requests run at once.",
+     1,
+     65536,
+     {},
+     "512; on a GPU 2048"},
     {"prefix_cache", kScheduling, &ServerConfig::prefix_cache, kS | kC,
      "Keep the pages of finished prompts for requests that begin the same way."},
 

@@ -58,7 +58,7 @@ ClusterOptions cluster_options(const ServerConfig& config,
   options.token = control_token(config, environment);
   options.page_size = config.page_size;
   options.max_running_requests = config.max_running_requests;
-  options.max_step_rows = config.max_step_rows;
+  options.max_step_rows = step_rows(config);
   options.max_model_len = max_model_len;
   options.heartbeat_interval = config.heartbeat_interval;
   options.heartbeat_timeout = config.heartbeat_timeout;
@@ -73,7 +73,7 @@ EngineOptions engine_options(const ServerConfig& config) {
   options.page_size = config.page_size;
   options.max_running_requests = config.max_running_requests;
   options.max_waiting_requests = config.max_waiting_requests;
-  options.max_step_rows = config.max_step_rows;
+  options.max_step_rows = step_rows(config);
   options.prefix_cache = config.prefix_cache;
   return options;
 }

@@ -103,7 +103,7 @@ ServedModel load_served_model(const ServerConfig& config) {
                                  : std::optional<std::filesystem::path>(config.chat_template);
   model.text = std::make_shared<const TextModel>(load_text(dir, chat_template));
   model.page_size = config.page_size;
-  model.max_step_rows = config.max_step_rows;
+  model.max_step_rows = step_rows(config);
   model.max_model_len = config.max_model_len.value_or(spec.max_position_embeddings);
   model.default_max_tokens = std::min(model.default_max_tokens, model.max_model_len);
   model.strategy = default_strategy(config, model.facts);

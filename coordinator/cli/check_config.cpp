@@ -92,7 +92,7 @@ MemoryPlan memory_plan_of(const ServerConfig& config) {
   input.tp = config.tp;
   if (config.expert_parallel) input.experts = ExpertSharding::kByExpert;
   input.element_bytes = config.backend == "reference" ? 4 : 2;
-  input.max_step_rows = config.max_step_rows;
+  input.max_step_rows = step_rows(config);
   input.max_sequences = config.max_running_requests;
   const ModelSpec spec = read_model_spec(config.model);
   input.max_model_len = config.max_model_len.value_or(spec.max_position_embeddings);
