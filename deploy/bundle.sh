@@ -57,6 +57,18 @@ ldd "${files[@]}" 2>/dev/null | awk '$2 == "=>" && $3 ~ /^\// {print $1, $3}' | 
     if [[ ! "$name" =~ $of_machine ]]; then cp -L "$path" "$root/lib/$name"; fi
   done
 
+# Loaded at run time, by ranks with a GPU each.
+if [[ -f "$module" ]] && ! $system_cuda; then
+  toolkit="$(dirname "$(dirname "$(readlink -f "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")")")"
+  nccl="$(ldconfig -p | awk '$1 == "libnccl.so.2" {print $NF; exit}')"
+  nccl="${nccl:-$(find -L "$toolkit" -name libnccl.so.2 -print -quit)}"
+  if [[ -n "$nccl" ]]; then
+    cp -L "$nccl" "$root/lib/libnccl.so.2"
+  else
+    echo "bundle.sh: no libnccl.so.2 here: several ranks with GPUs need the machine's" >&2
+  fi
+fi
+
 mkdir -p "$(dirname "$output")"
 tar -C "$stage" -czf "$output" tessera
 echo "$output: $(du -h "$output" | cut -f1), unpacked $(du -sh "$root" | cut -f1)"

@@ -61,9 +61,11 @@ struct ServerConfig {
   std::string backend = "cpu";  ///< cpu | cuda | reference
   bool deterministic = false;
   bool eager = false;
-  std::int32_t threads_per_rank = 0;     ///< 0: the machine's cores shared out among its ranks.
-  std::string instruction_set = "auto";  ///< auto | avx512 | avx2 (cpu back end)
-  std::string communicator = "auto";     ///< auto | shared_memory | mpi; one rank is always single.
+  std::string device_collectives = "nccl";  ///< nccl | host
+  std::int32_t first_device = 0;            ///< GPU of the first rank of a node.
+  std::int32_t threads_per_rank = 0;        ///< 0: the machine's cores shared out among its ranks.
+  std::string instruction_set = "auto";     ///< auto | avx512 | avx2 (cpu back end)
+  std::string communicator = "auto";  ///< auto | shared_memory | mpi; one rank is always single.
 
   // cluster
   std::string control_endpoint = "tcp://127.0.0.1:*";  ///< Where the coordinator's ROUTER binds.

@@ -32,6 +32,7 @@ constexpr std::array<string_view, 2> kLoadFormats = {"auto", "dummy"};
 constexpr std::array<string_view, 3> kBackends = {"cpu", "cuda", "reference"};
 constexpr std::array<string_view, 3> kInstructionSets = {"auto", "avx512", "avx2"};
 constexpr std::array<string_view, 3> kCommunicators = {"auto", "shared_memory", "mpi"};
+constexpr std::array<string_view, 2> kDeviceCollectives = {"nccl", "host"};
 constexpr std::array<string_view, 4> kLogLevels = {"debug", "info", "warning", "error"};
 constexpr std::array<string_view, 2> kLogFormats = {"text", "json"};
 
@@ -181,6 +182,14 @@ const ConfigKey kKeys[] = {
     {"eager", kRanks, &ServerConfig::eager, kS | kW,
      "Of the cuda back end: launch steps operation by operation, not as CUDA graphs. The same "
      "tokens, slower; starts sooner and takes less memory."},
+    {"device_collectives", kRanks, &ServerConfig::device_collectives, kS | kW,
+     "How ranks of the cuda back end sum: nccl from GPU to GPU; host through host memory and the "
+     "communicator, which needs no NCCL, is slow and leaves CUDA graphs out.",
+     0, 0, kDeviceCollectives},
+    {"first_device", kRanks, &ServerConfig::first_device, kS | kW,
+     "Of the cuda back end: GPU of the first rank on a machine, counted from 0. Further ranks, and "
+     "of serve further replicas, take the next ones, and begin again at 0 behind the last.",
+     0, 1023},
     {"threads_per_rank", kRanks, &ServerConfig::threads_per_rank, kS | kW,
      "Compute threads of a rank; 0 shares out the machine's cores among its ranks.", 0, 1024},
     {"instruction_set", kRanks, &ServerConfig::instruction_set, kS | kW,

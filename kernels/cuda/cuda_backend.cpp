@@ -52,13 +52,11 @@ class CudaBackend final : public Backend {
   Buffer allocate(std::int64_t num_bytes) override { return allocate_device(num_bytes); }
 
   void upload(const void* host, void* device, std::int64_t num_bytes) override {
-    copy_async(host, device, num_bytes, context_.stream());
-    context_.wait();
+    context_.copy(host, device, num_bytes);
   }
 
   void download(const void* device, void* host, std::int64_t num_bytes) override {
-    copy_async(device, host, num_bytes, context_.stream());
-    context_.wait();
+    context_.copy(device, host, num_bytes);
   }
 
   bool computes_in_host_memory() const override { return false; }

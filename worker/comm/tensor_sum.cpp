@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "common/base/error.h"
+#include "worker/comm/device_sum.h"
 
 namespace tessera {
 namespace {
@@ -53,10 +54,12 @@ class StagedSum final : public TensorSum {
 }  // namespace
 
 std::unique_ptr<TensorSum> create_tensor_sum(Communicator& communicator,
+                                             DeviceExchange* exchange,
                                              kernels::Backend& backend,
                                              std::int64_t max_count) {
   if (communicator.size() == 1) return std::make_unique<SingleSum>();
   if (backend.computes_in_host_memory()) return std::make_unique<HostSum>(communicator);
+  if (exchange != nullptr) return std::make_unique<DeviceSum>(*exchange, backend, max_count);
   return std::make_unique<StagedSum>(communicator, backend, max_count);
 }
 

@@ -6,6 +6,7 @@
 
 #include "kernels/ops.h"
 #include "worker/comm/communicator.h"
+#include "worker/comm/device_exchange.h"
 
 namespace tessera {
 
@@ -24,9 +25,11 @@ class TensorSum {
   virtual bool is_capturable() const = 0;
 };
 
-/// Borrows both. Memory of a device goes through the host's.
+/// Collective. Borrows all.
+/// @param exchange   Between devices; null: memory of a device goes through the host's.
 /// @param max_count  Of the values of a sum.
 std::unique_ptr<TensorSum> create_tensor_sum(Communicator& communicator,
+                                             DeviceExchange* exchange,
                                              kernels::Backend& backend,
                                              std::int64_t max_count);
 

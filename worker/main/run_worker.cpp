@@ -48,9 +48,11 @@ ModelExecutorOptions executor_options(const ServerConfig& config,
   options.load_format = load_format_from_name(config.load_format);
   if (config.expert_parallel) options.experts = ExpertSharding::kByExpert;
   options.backend = config.backend;
-  options.device = local_rank;
+  options.device = config.first_device + local_rank;
   options.deterministic = config.deterministic;
   options.eager = config.eager;
+  options.device_collectives = device_collectives_from_name(config.device_collectives);
+  options.wait_timeout = config.join_timeout;
   options.instruction_set = config.instruction_set == "auto" ? "" : config.instruction_set;
   options.num_threads = cpus.num_threads;
   options.cpus = std::move(cpus.cpus);

@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "worker/comm/host_ranks.h"
+#include "worker/comm/nccl_exchange.h"
 #include "worker/runtime/loaded_model.h"
 #include "worker/runtime/model_runner.h"
 #include "worker/runtime/timed_communicator.h"
@@ -25,12 +26,19 @@ class ModelExecutor final : public RankExecutor {
  public:
   ModelExecutor(std::unique_ptr<LoadedModel> model,
                 std::unique_ptr<Communicator> communicator,
+                std::unique_ptr<DeviceExchange> exchange,
                 std::int64_t kv_memory_bytes,
                 ModelRunnerOptions runner_options)
       : model_(std::move(model)),
         communicator_(std::move(communicator), clock_),
+        exchange_(std::move(exchange)),
         kv_memory_bytes_(kv_memory_bytes),
         runner_options_(std::move(runner_options)) {}
+
+  // A sum that waits for lost ranks would keep the memory it uses from being freed.
+  ~ModelExecutor() override {
+    if (exchange_) exchange_->abort();
+  }
 
   std::int64_t kv_bytes_per_token() const override {
     return kv_shape(model_->spec, model_->shard, *model_->backend).bytes_per_token();
@@ -67,10 +75,16 @@ class ModelExecutor final : public RankExecutor {
   SystemClock clock_;
   std::unique_ptr<LoadedModel> model_;
   TimedCommunicator communicator_;
+  std::unique_ptr<DeviceExchange> exchange_;  // null: sums go through host memory
   std::int64_t kv_memory_bytes_;
   ModelRunnerOptions runner_options_;
   std::optional<ModelRunner> runner_;
 };
+
+bool sums_over_nccl(const ModelExecutorOptions& options, const Communicator& communicator) {
+  return communicator.size() > 1 && options.backend == "cuda" &&
+         options.device_collectives == DeviceCollectives::kNccl;
+}
 
 // Nobody waits for a rank that cannot load: all say how it went, and all fail with the code of the
 // first that failed, so that the job ends the same way whichever rank ends it.
@@ -80,6 +94,7 @@ std::unique_ptr<LoadedModel> load_on_all_ranks(const ModelExecutorOptions& optio
   std::unique_ptr<LoadedModel> model;
   std::optional<Error> failure;
   try {
+    if (sums_over_nccl(options, communicator)) NcclLibrary::load();  // before the weights
     model = load_model(options, communicator.rank(), communicator.size());
   } catch (const Error& error) {
     failure = error;
@@ -113,15 +128,27 @@ LoadFormat load_format_from_name(const std::string& name) {
   return LoadFormat::kDummy;
 }
 
+DeviceCollectives device_collectives_from_name(const std::string& name) {
+  if (name == "nccl") return DeviceCollectives::kNccl;
+  TESSERA_REQUIRE(name == "host", "device_collectives = \"", name,
+                  "\" is not one of \"nccl\", \"host\"");
+  return DeviceCollectives::kHost;
+}
+
 std::unique_ptr<RankExecutor> create_model_executor(const ModelExecutorOptions& options,
                                                     std::unique_ptr<Communicator> communicator) {
   std::unique_ptr<LoadedModel> model = load_on_all_ranks(options, *communicator);
+  std::unique_ptr<DeviceExchange> exchange;
+  if (sums_over_nccl(options, *communicator)) {
+    exchange = std::make_unique<NcclExchange>(*communicator, *model->backend, options.wait_timeout);
+  }
   const std::int64_t kv_memory_bytes =
       options.kv_memory_bytes.value_or(share_of_memory(*model->backend, *communicator));
   communicator->barrier();  // nobody takes memory for pages before all have looked
+  DeviceExchange* const borrowed = exchange.get();
   return std::make_unique<ModelExecutor>(
-      std::move(model), std::move(communicator), kv_memory_bytes,
-      ModelRunnerOptions{options.eager, options.on_graph_progress});
+      std::move(model), std::move(communicator), std::move(exchange), kv_memory_bytes,
+      ModelRunnerOptions{options.eager, borrowed, options.on_graph_progress});
 }
 
 }  // namespace tessera

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -21,14 +22,25 @@ enum class LoadFormat : std::uint8_t {
 /// "auto" or "safetensors", "dummy". @throws Error{kInvalidArgument} for another name.
 LoadFormat load_format_from_name(const std::string& name);
 
+/// How ranks with a device each sum over ranks.
+enum class DeviceCollectives : std::uint8_t {
+  kNccl,  ///< From device to device.
+  kHost,  ///< Through host memory and the communicator: needs no NCCL, slow.
+};
+
+/// "nccl", "host". @throws Error{kInvalidArgument} for another name.
+DeviceCollectives device_collectives_from_name(const std::string& name);
+
 /// What a worker's own flags say about the model; comes from its command line.
 struct ModelExecutorOptions {
   std::string model_dir;  ///< config.json, tokenizer.json; *.safetensors unless kDummy.
   LoadFormat load_format = LoadFormat::kSafetensors;
   ExpertSharding experts = ExpertSharding::kByWidth;
-  std::string backend = "cpu";     ///< "cpu", "cuda" or "reference"
-  std::int32_t device = 0;         ///< As kernels::BackendOptions has it.
-  bool deterministic = false;      ///< Likewise.
+  std::string backend = "cpu";  ///< "cpu", "cuda" or "reference"
+  std::int32_t device = 0;      ///< As kernels::BackendOptions has it.
+  bool deterministic = false;   ///< Likewise.
+  DeviceCollectives device_collectives = DeviceCollectives::kNccl;
+  std::chrono::milliseconds wait_timeout{300'000};  ///< Of sums between devices, for a late rank.
   std::int32_t num_threads = 1;    ///< Compute threads of this rank, the calling one included.
   std::vector<std::int32_t> cpus;  ///< As kernels::BackendOptions has it: where threads run.
   std::string instruction_set;     ///< Likewise; empty: the best this machine has.

@@ -26,6 +26,7 @@ KvShape kv_shape(const ModelSpec& spec, const RankShard& shard, const kernels::B
 struct ModelRunnerOptions {
   /// Steps are launched operation by operation, also where graphs could be had. Equal tokens.
   bool eager = false;
+  DeviceExchange* exchange = nullptr;  ///< As create_tensor_sum() takes it.
   /// Called with (graphs made, graphs in all) while they are made.
   std::function<void(std::size_t, std::size_t)> on_graph_progress = {};
 };

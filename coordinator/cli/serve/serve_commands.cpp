@@ -48,6 +48,7 @@ ChildCommand job_command(const ServerConfig& config,
                          std::int32_t slot) {
   ServerConfig of_rank = config;
   of_rank.coordinator = control_endpoint;
+  of_rank.first_device = config.first_device + slot * config.tp;
   ChildCommand command;
   if (config.replicas > 1) command.cpus = cpus_of_replica(own_cpus(), slot, config.replicas);
   command.arguments = {programs.mpirun, "--quiet", "--oversubscribe",         "--bind-to",

@@ -20,6 +20,13 @@ Context::Context(bool deterministic)
       staging_device_(allocate_device(kStagingBytes)),
       step_arrays_copied_(create_event()) {}
 
+void Context::copy(const void* from, void* to, std::int64_t num_bytes) {
+  // The driver waits in a copy of pageable memory, where nobody watches.
+  if (watch_) wait();
+  copy_async(from, to, num_bytes, stream_);
+  wait();
+}
+
 const void* Context::stage_bytes(const void* data, std::int64_t num_bytes) {
   if (num_bytes == 0) return nullptr;
   if (const void* there = step_arrays_.on_device(data, num_bytes)) return there;

@@ -28,6 +28,9 @@ class Context {
   /// Waits for everything the stream has. @throws Error{kDevice} for what failed in it.
   void wait() const { synchronize(stream_, watch_); }
 
+  /// Copies behind what the stream has, and waits for it. Host memory may be pageable.
+  void copy(const void* from, void* to, std::int64_t num_bytes);
+
   /// As Backend::watch_waits.
   void watch_waits(WaitWatch watch) { watch_ = std::move(watch); }
 

@@ -196,9 +196,7 @@ void logit_statistics(Context& context,
   }
   launch(&statistics_kernel, {.grid_x = rows, .grid_y = 1, .threads = kWarpSize, .shared_bytes = 0},
          context.stream(), partials, tops, static_cast<int>(keys), results);
-  copy_async(results, statistics.data(), static_cast<std::int64_t>(statistics.size_bytes()),
-             context.stream());
-  context.wait();
+  context.copy(results, statistics.data(), static_cast<std::int64_t>(statistics.size_bytes()));
 }
 
 void count_digits(Context& context,
@@ -213,8 +211,7 @@ void count_digits(Context& context,
          context.stream(), results);
   launch(&count_digits_kernel, chunks_of(logits, 2 * SharedMemory::bytes_of<Count>(kNumDigits)),
          context.stream(), rows_of(logits), context.stage(queries), results);
-  copy_async(results, bins.data(), num_bytes, context.stream());
-  context.wait();
+  context.copy(results, bins.data(), num_bytes);
 }
 
 void drop_logits(Context& context, const StoredLogits& logits, std::span<const LogitKey> cuts) {

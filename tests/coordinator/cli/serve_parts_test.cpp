@@ -100,6 +100,23 @@ TEST(ServeCommandsTest, EachProgramGetsItsFlags) {
   EXPECT_THAT(job.arguments, Not(Contains("--port=9999")));
 }
 
+TEST(ServeCommandsTest, EachRankOfEachReplicaGetsAGpuOfItsOwn) {
+  const ServePrograms programs{"coordinator", "worker"};
+  ServerConfig config = some_config();
+  config.first_device = 1;
+  config.replicas = 3;
+  const auto first_device_of = [&](std::int32_t slot) {
+    const auto job = job_command(config, programs, "", "job", "tcp://127.0.0.1:1", slot);
+    for (const std::string& flag : job.arguments) {
+      if (flag.starts_with("--first-device=")) return flag.substr(flag.find('=') + 1);
+    }
+    return std::string("0");
+  };
+  EXPECT_EQ(first_device_of(0), "1");
+  EXPECT_EQ(first_device_of(1), "3");
+  EXPECT_EQ(first_device_of(2), "5");
+}
+
 TEST(ServeCommandsTest, ReplicasShareOutTheCpus) {
   const std::vector<int> cpus = {0, 1, 4, 5, 6};
   EXPECT_THAT(cpus_of_replica(cpus, 0, 2), ElementsAre(0, 1));

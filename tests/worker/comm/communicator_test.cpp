@@ -2,19 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <functional>
-#include <memory>
 #include <string>
-#include <thread>
 #include <tuple>
-#include <vector>
 
 #include "common/base/error.h"
 #include "tests/worker/comm/communicator_contract.h"
+#include "tests/worker/comm/thread_ranks.h"
 #include "worker/comm/create_communicator.h"
-#include "worker/comm/shared_memory_exchange.h"
 #include "worker/comm/single_communicator.h"
-#include "worker/comm/slot_communicator.h"
 
 namespace tessera {
 namespace {
@@ -26,30 +21,13 @@ using testing::ContractCase;
 constexpr WaitOptions kPatient{milliseconds(60'000), /*num_spins=*/0};
 constexpr WaitOptions kImpatient{milliseconds(400), /*num_spins=*/0};
 
-/// Calls `work` once per rank, each on a thread with a shared-memory communicator.
-void run_ranks(std::int32_t size,
-               const WaitOptions& wait,
-               const std::function<void(Communicator&)>& work) {
-  const std::size_t bytes = SharedMemoryExchange::region_bytes(size);
-  const SharedRegion region = SharedRegion::create("tessera-test", bytes);
-  std::vector<std::thread> threads;
-  for (std::int32_t rank = 0; rank < size; ++rank) {
-    threads.emplace_back([&, rank] {
-      SlotCommunicator communicator(std::make_unique<SharedMemoryExchange>(
-          SharedRegion::open(region.path(), bytes), rank, size, wait));
-      work(communicator);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
-
 using SharedMemoryParam = std::tuple<ContractCase, int>;
 
 class SharedMemoryContractTest : public ::testing::TestWithParam<SharedMemoryParam> {};
 
 TEST_P(SharedMemoryContractTest, Holds) {
   const auto& [property, size] = GetParam();
-  run_ranks(size, kPatient, property.run);
+  testing::run_thread_ranks(size, kPatient, property.run);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -72,7 +50,7 @@ TEST(SingleCommunicatorTest, KeepsTheContract) {
 
 void expect_absence_is_named(std::int32_t size, const CollectiveCall& call) {
   const std::int32_t absent = size - 1;
-  run_ranks(size, kImpatient, [&](Communicator& communicator) {
+  testing::run_thread_ranks(size, kImpatient, [&](Communicator& communicator) {
     if (communicator.rank() == absent) return;
     testing::expect_absence_is_named(communicator, call, absent);
   });
@@ -85,7 +63,7 @@ TEST(SharedMemoryCommunicatorTest, NamesARankThatNeverComes) {
 
 TEST(SharedMemoryCommunicatorTest, SpinningRanksAgreeToo) {
   constexpr WaitOptions kSpinning{milliseconds(60'000), /*num_spins=*/1000};
-  run_ranks(2, kSpinning, testing::communicator_contract().front().run);
+  testing::run_thread_ranks(2, kSpinning, testing::communicator_contract().front().run);
 }
 
 std::string refusal(const std::string& kind, const HostRanks& hosts) {

@@ -211,6 +211,8 @@ TEST(ModelExecutorTest, WhatCannotRunIsRefusedByName) {
   EXPECT_ERROR(create_rank(options), kInvalidArgument);
   EXPECT_ERROR(create_ranks(reference_options(sdar), 8), kInvalidArgument);
   EXPECT_ERROR(load_format_from_name("gguf"), kInvalidArgument);
+  EXPECT_EQ(device_collectives_from_name("host"), DeviceCollectives::kHost);
+  EXPECT_ERROR(device_collectives_from_name("mpi"), kInvalidArgument);
   const auto rank = create_rank(reference_options(sdar));
   EXPECT_ERROR(rank->run(small_plan()), kInternal);  // before configure()
 }
