@@ -127,6 +127,8 @@ class StepGraph {
 
   /// Runs them in their order, behind every operation called before, with the step arrays that were
   /// sent last.
+  /// @throws Error{kInternal} if these do not begin where those began that the operations were kept
+  /// with.
   virtual void launch() = 0;
 };
 

@@ -13,6 +13,7 @@ StepArrays::StepArrays(Buffer host, Buffer device)
 void StepArrays::clear() {
   taken_ = 0;
   sent_ = 0;
+  layout_ = 0;
 }
 
 void* StepArrays::take_bytes(std::int64_t num_bytes) {
@@ -20,6 +21,8 @@ void* StepArrays::take_bytes(std::int64_t num_bytes) {
   TESSERA_CHECK(num_bytes >= 0 && begin + num_bytes <= capacity(), "the arrays of a step take ",
                 begin + num_bytes, " bytes; ", capacity(), " are reserved");
   taken_ = begin + num_bytes;
+  constexpr std::uint64_t kPrime = 0x100000001B3;
+  layout_ = (layout_ ^ static_cast<std::uint64_t>(begin + 1)) * kPrime;
   return host_.as<std::byte>() + begin;
 }
 

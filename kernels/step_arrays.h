@@ -40,6 +40,9 @@ class StepArrays {
     return count * static_cast<std::int64_t>(sizeof(T)) + kAlignment;
   }
 
+  /// For the back end: equal if equally many arrays were taken that begin at the same offsets.
+  std::uint64_t layout() const { return layout_; }
+
   /// For the back end: all arrays taken, and where they are to be copied, which counts as done.
   struct Transfer {
     const void* host = nullptr;
@@ -61,6 +64,7 @@ class StepArrays {
   Buffer device_;
   std::int64_t taken_ = 0;  // bytes
   std::int64_t sent_ = 0;
+  std::uint64_t layout_ = 0;
 };
 
 }  // namespace tessera::kernels

@@ -26,14 +26,19 @@ constexpr std::int64_t kPackBytes = 4 << 20;  // packed on the host before they 
 
 class CudaStepGraph final : public StepGraph {
  public:
-  CudaStepGraph(std::unique_ptr<Graph> graph, Stream stream)
-      : graph_(std::move(graph)), stream_(stream) {}
+  CudaStepGraph(std::unique_ptr<Graph> graph, Context& context)
+      : graph_(std::move(graph)), context_(context), layout_(context.step_arrays().layout()) {}
 
-  void launch() override { graph_->launch(stream_); }
+  void launch() override {
+    TESSERA_CHECK(context_.step_arrays().layout() == layout_,
+                  "the arrays of the step do not lie where its graph expects them");
+    graph_->launch(context_.stream());
+  }
 
  private:
   std::unique_ptr<Graph> graph_;
-  Stream stream_;
+  Context& context_;
+  std::uint64_t layout_;
 };
 
 class CudaBackend final : public Backend {
@@ -80,7 +85,7 @@ class CudaBackend final : public Backend {
   // In deterministic mode the longest plan of attention has no useful bound.
   bool has_graphs() const override { return !context_.deterministic(); }
   std::unique_ptr<StepGraph> capture(const std::function<void()>& work) override {
-    return std::make_unique<CudaStepGraph>(context_.capture(work), context_.stream());
+    return std::make_unique<CudaStepGraph>(context_.capture(work), context_);
   }
 
   std::unique_ptr<PackedMatrix> create_packed(const PackShape& shape) override {

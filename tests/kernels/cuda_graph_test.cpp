@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <numeric>
+#include <algorithm>
 #include <vector>
 
 #include "kernels/cuda/cuda_backend.h"
@@ -84,6 +84,17 @@ TEST_F(CudaGraphTest, ALaunchReadsWhatWasSentLast) {
   backend_->send_step_arrays();
   graph->launch();
   EXPECT_THAT(out(), ElementsAre(10.0F, 11.0F, 13.0F, 13.0F));
+}
+
+TEST_F(CudaGraphTest, AGraphDoesNotTakeArraysThatLieElsewhere) {
+  const auto rows = begin_rows({3, 2, 1, 0});
+  backend_->send_step_arrays();
+  const auto graph = backend_->capture([&] { gather(rows); });
+  StepArrays& arrays = backend_->begin_step_arrays();
+  arrays.take<std::int64_t>(1);
+  std::ranges::fill(arrays.take<std::int64_t>(4), 0);
+  backend_->send_step_arrays();
+  EXPECT_ERROR(graph->launch(), kInternal);
 }
 
 TEST_F(CudaGraphTest, OperationsOfAGraphRunInTheirOrder) {
