@@ -123,8 +123,9 @@ TEST(AttentionPlanTest, PartsGoWhereTheMergeFindsThem) {
 TEST(AttentionPlanTest, ALongContextIsCutIntoEnoughForTheGpu) {
   std::vector<AttentionSpan> one(1);
   const AttentionPlan plan = planned(decode(131072, one), {.tile_queries = 128, .num_slots = 132});
-  EXPECT_GE(plan.items.size() * 8, 120U);
-  EXPECT_LE(longest(plan), 131072 / 15);
+  // Of 132 slots, those that take all of the bandwidth.
+  EXPECT_GE(plan.items.size() * 8, 104U);
+  EXPECT_LE(longest(plan), 131072 / 13);
 }
 
 TEST(AttentionPlanTest, AShortContextIsNotCutToPieces) {

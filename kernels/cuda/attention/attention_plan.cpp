@@ -40,9 +40,11 @@ std::int32_t end_part(const PlanTile& tile, std::int32_t part_keys) {
   return std::max(first_part(tile, part_keys) + 1, (tile.keys.end - 1) / part_keys + 1);
 }
 
-// What a CTA costs besides its keys, and what merging costs, in keys that are read meanwhile.
-constexpr std::int64_t kItemCost = 96;
-constexpr std::int64_t kMergeCost = 192;
+// What a CTA costs besides its keys, and what merging costs, in keys that are read meanwhile when
+// all slots read: measured on an H100. Keys of a CTA cost less while few others read.
+constexpr std::int64_t kItemCost = 320;
+constexpr std::int64_t kMergeCost = 512;
+constexpr std::int64_t kLeastKeyPercent = 75;
 
 // A choice of part_keys.
 struct Cut {
@@ -60,8 +62,13 @@ Cut cut_of(std::span<const PlanTile> tiles,
     num_items += end_part(tile, part_keys) - first_part(tile, part_keys);
     num_keys += tile.keys.size() + kItemCost;
   }
-  const std::int64_t waves = (num_items * num_heads + num_slots - 1) / num_slots;
-  return {std::max(waves * (part_keys + kItemCost), num_keys * num_heads / num_slots), num_items};
+  const std::int64_t work = num_items * num_heads;
+  const std::int64_t waves = (work + num_slots - 1) / num_slots;
+  const std::int64_t percent =
+      std::clamp<std::int64_t>(work * 100 / num_slots, kLeastKeyPercent, 100);
+  return {std::max(waves * (part_keys * percent / 100 + kItemCost),
+                   num_keys * num_heads * percent / 100 / num_slots),
+          num_items};
 }
 
 // Items that cutting may add, so that partial sums have a bound.

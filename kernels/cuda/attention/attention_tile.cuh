@@ -38,7 +38,8 @@ struct AttentionKernelArgs {
   float scale;              // > 0: times log2(e), for powers of two
   std::uint32_t sign_flip;  // what makes two queries negative, for scales below zero
   bool q_aligned;           // every head of every row begins on 16 bytes
-  bool new_aligned;         // of k and v
+  bool out_aligned;
+  bool new_aligned;  // of k and v
   bool pages_aligned;
 };
 
@@ -173,14 +174,27 @@ __device__ void load_queries(const AttentionKernelArgs& args,
                              int thread,
                              SharedSpan<Bf16> panels) {
   constexpr int kPieces = kDim / 8;
-  for (int i = thread; i < kRows * kPieces; i += kThreads) {
-    const int query = i / kPieces;
-    const int col = i % kPieces * 8;
+  constexpr int kStep = kThreads / kPieces;  // queries that are loaded at once
+  static_assert(kThreads % kPieces == 0 && kRows % kStep == 0);
+  const int col = thread % kPieces * 8;
+  // Row and head of a query move on by those of kStep queries: no division for each.
+  const int first = item.first_query + thread / kPieces;
+  const int row_step = kStep / args.group;
+  const int head_step = kStep % args.group;
+  int row = first / args.group;
+  int head = first % args.group;
+  for (int query = thread / kPieces; query < kRows; query += kStep) {
     const bool present = query < item.num_queries;
-    const QueryPlace place =
-        query_place(args, item.span.first_row, item.first_query + (present ? query : 0), kv_head);
-    load_piece(panels + panel_offset(kRows, query, col), args.q.row(place.row) + place.col + col,
-               present ? args.head_dim - col : 0, args.q_aligned);
+    const Bf16* from = args.q.row(item.span.first_row + (present ? row : 0)) +
+                       (kv_head * args.group + head) * args.head_dim + col;
+    load_piece(panels + panel_offset(kRows, query, col), from, present ? args.head_dim - col : 0,
+               args.q_aligned);
+    row += row_step;
+    head += head_step;
+    if (head >= args.group) {
+      head -= args.group;
+      ++row;
+    }
   }
 }
 

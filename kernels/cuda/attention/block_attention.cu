@@ -8,6 +8,7 @@
 #include "kernels/cuda/base/staged_arrays.h"
 #include "kernels/cuda/device/kernel_order.h"
 #include "kernels/cuda/device/launch.h"
+#include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/device/view.h"
 #include "kernels/cuda/device/warp.h"
 #include "kernels/op_checks.h"
@@ -16,7 +17,8 @@ namespace tessera::kernels::cuda {
 namespace {
 
 constexpr int kMergeWarps = 8;
-constexpr int kMergeCols = 2 * kWarpSize;  // of a query, that a warp adds up
+constexpr int kMergeCtas = 4;                    // of a multiprocessor
+constexpr int kMergeCols = kVector * kWarpSize;  // of a query, that a warp adds up
 
 // Adds up kMergeCols columns of a query's parts, in order: parts that saw nothing do not change a
 // bit.
@@ -29,51 +31,56 @@ __device__ void merge_query(
   const auto stats_of = [&](int part) {
     return part < item.num_parts ? args.partial_stats[partial_of(part)] : float2{-INFINITY, 0.0F};
   };
-  float top = -INFINITY;
-  for (int part = lane_index(); part < item.num_parts; part += kWarpSize) {
+  const bool aligned = args.head_dim % kVector == 0;
+  float2 stats = stats_of(lane_index());
+  float top = stats.x;
+  for (int part = kWarpSize + lane_index(); part < item.num_parts; part += kWarpSize) {
     top = fmaxf(top, stats_of(part).x);
   }
   top = warp_max(top);
-  const int col = first_col + lane_index() * 2;
-  const bool has_cols = col < args.head_dim;
-  const float* sums = args.partial_sums + (has_cols ? col : 0);
+  const int col = first_col + lane_index() * kVector;
   float total = 0.0F;
-  float2 sum = {0.0F, 0.0F};
+  float4 sum = {0.0F, 0.0F, 0.0F, 0.0F};
   for (int first = 0; first < item.num_parts; first += kWarpSize) {
-    const float2 stats = stats_of(first + lane_index());
+    if (first > 0) stats = stats_of(first + lane_index());
     const float mine = stats.y > 0.0F ? fast_exp2(stats.x - top) : 0.0F;
     const int count = min(kWarpSize, item.num_parts - first);
 #pragma unroll 8
     for (int i = 0; i < count; ++i) {
+      const float4 value = load_vector(args.partial_sums + partial_of(first + i) * args.head_dim,
+                                       col, args.head_dim, aligned);
       const float factor = __shfl_sync(kAllLanes, mine, i);
-      const float2 value =
-          *reinterpret_cast<const float2*>(sums + partial_of(first + i) * args.head_dim);
       total = fmaf(__shfl_sync(kAllLanes, stats.y, i), factor, total);
-      sum = {fmaf(value.x, factor, sum.x), fmaf(value.y, factor, sum.y)};
+      sum = {fmaf(value.x, factor, sum.x), fmaf(value.y, factor, sum.y),
+             fmaf(value.z, factor, sum.z), fmaf(value.w, factor, sum.w)};
     }
   }
-  if (!has_cols) return;
   const QueryPlace place = query_place(args, item.first_row, item.first_query + query, kv_head);
   const float factor = total > 0.0F ? 1.0F / total : 0.0F;
-  store_pair(args.out.row(place.row) + place.col + col, sum.x * factor, sum.y * factor);
+  store_vector(args.out.row(place.row) + place.col, col, args.head_dim, args.out_aligned,
+               {sum.x * factor, sum.y * factor, sum.z * factor, sum.w * factor});
 }
 
-__global__ __launch_bounds__(kMergeWarps* kWarpSize) void merge_kernel(
+__global__ __launch_bounds__(kMergeWarps* kWarpSize, kMergeCtas) void merge_kernel(
     const __grid_constant__ AttentionKernelArgs args, const int tile_queries) {
   const int num_cols = (args.head_dim + kMergeCols - 1) / kMergeCols;
   const int of_query = args.num_kv_heads * num_cols;
   const int count = args.header->num_merges * tile_queries * of_query;
   const int num_warps = static_cast<int>(gridDim.x) * kMergeWarps;
-  await_previous_kernel();
+  bool waited = false;
   for (int i = static_cast<int>(blockIdx.x) * kMergeWarps + warp_index(); i < count;
        i += num_warps) {
-    const MergeItem& item = args.merges[i / of_query / tile_queries];
+    const MergeItem item = args.merges[i / of_query / tile_queries];
     const int query = i / of_query % tile_queries;
     const int rest = i % of_query;
+    if (!waited) await_previous_kernel();
+    waited = true;
     if (query < item.num_queries) {
       merge_query(args, item, query, rest / num_cols, rest % num_cols * kMergeCols);
     }
   }
+  // Kernels behind this one count on those before it.
+  if (!waited) await_previous_kernel();
 }
 
 // The kernel, and the keys of its tiles, depend on GPU and head size alone: so do bits.
@@ -130,6 +137,7 @@ AttentionKernelArgs kernel_args(Context& context,
       .scale = std::max(kTiny, std::abs(args.scale) * kLog2E),
       .sign_flip = args.scale < 0.0F ? 0x80008000U : 0U,
       .q_aligned = heads_aligned(args.q, pages.head_dim),
+      .out_aligned = heads_aligned(args.out, pages.head_dim),
       .new_aligned = heads_aligned(args.k, pages.head_dim) && heads_aligned(args.v, pages.head_dim),
       .pages_aligned = is_aligned(pages.k) && is_aligned(pages.v) && pages.head_dim % 8 == 0};
 }
@@ -185,7 +193,6 @@ void launch_attention(Context& context, const AttentionArgs& args, const StagedP
   shape.grid_x = std::int64_t{num_multiprocessors} * resident_ctas(shape);
   launch(chosen.kernel, shape, context.stream(), shared);
   if (plan.max_partials == 0) return;
-  constexpr int kMergeCtas = 4;  // of a multiprocessor
   launch(&merge_kernel,
          {.grid_x = std::int64_t{num_multiprocessors} * kMergeCtas,
           .threads = kMergeWarps * kWarpSize,

@@ -35,8 +35,8 @@ struct GroupShape {
 
 #ifdef TESSERA_HAS_WARPGROUP_UNIT
 // 65536 registers of a multiprocessor, for 128 and 256 threads.
-constexpr int kLoadRegisters = 56;
-constexpr int kMultiplyRegisters = 224;
+constexpr int kLoadRegisters = 72;
+constexpr int kMultiplyRegisters = 216;
 
 // What the warps of a CTA share.
 template <typename Shape>
