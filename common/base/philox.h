@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -20,29 +19,11 @@ enum class RandomStream : std::uint32_t {
   kCanvas = 2,   ///< First content of a canvas position (step 0).
 };
 
-/// Counters of several independent Philox4x32-10 calls under one key, side by side: word w of call
-/// l is [w][l]. Lanes overlap in time where one call would wait for its own products.
-template <std::size_t kLanes>
-using PhiloxWords = std::array<std::array<std::uint32_t, kLanes>, 4>;
-
-/// Turns counters into random words; key = (seed mod 2^32, seed >> 32).
-template <std::size_t kLanes>
-TESSERA_HOST_DEVICE inline void philox_rounds(std::uint64_t seed, PhiloxWords<kLanes>& c) {
-  auto k0 = static_cast<std::uint32_t>(seed);
-  auto k1 = static_cast<std::uint32_t>(seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const std::uint64_t p0 = std::uint64_t{0xD2511F53} * c[0][lane];
-      const std::uint64_t p1 = std::uint64_t{0xCD9E8D57} * c[2][lane];
-      c[0][lane] = static_cast<std::uint32_t>(p1 >> 32) ^ c[1][lane] ^ k0;
-      c[2][lane] = static_cast<std::uint32_t>(p0 >> 32) ^ c[3][lane] ^ k1;
-      c[1][lane] = static_cast<std::uint32_t>(p1);
-      c[3][lane] = static_cast<std::uint32_t>(p0);
-    }
-    k0 += 0x9E3779B9U;
-    k1 += 0xBB67AE85U;
-  }
-}
+/// Factors of the words and steps of the keys of Philox4x32.
+constexpr std::uint64_t kPhiloxM0 = 0xD2511F53;
+constexpr std::uint64_t kPhiloxM1 = 0xCD9E8D57;
+constexpr std::uint32_t kPhiloxW0 = 0x9E3779B9;
+constexpr std::uint32_t kPhiloxW1 = 0xBB67AE85;
 
 /// Philox4x32-10: 128 random bits as a pure function of (seed, position, step, stream, c0).
 /// Counter = (c0, position, step, stream), key = (seed mod 2^32, seed >> 32).
@@ -53,12 +34,20 @@ TESSERA_HOST_DEVICE inline std::array<std::uint32_t, 4> philox4x32_10(std::uint6
                                                                       Position position,
                                                                       std::int32_t step,
                                                                       RandomStream stream) {
-  PhiloxWords<1> c{{{c0},
-                    {static_cast<std::uint32_t>(position)},
-                    {static_cast<std::uint32_t>(step)},
-                    {static_cast<std::uint32_t>(stream)}}};
-  philox_rounds(seed, c);
-  return {c[0][0], c[1][0], c[2][0], c[3][0]};
+  std::array<std::uint32_t, 4> c{c0, static_cast<std::uint32_t>(position),
+                                 static_cast<std::uint32_t>(step),
+                                 static_cast<std::uint32_t>(stream)};
+  auto k0 = static_cast<std::uint32_t>(seed);
+  auto k1 = static_cast<std::uint32_t>(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t p0 = kPhiloxM0 * c[0];
+    const std::uint64_t p1 = kPhiloxM1 * c[2];
+    c = {static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k0, static_cast<std::uint32_t>(p1),
+         static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k1, static_cast<std::uint32_t>(p0)};
+    k0 += kPhiloxW0;
+    k1 += kPhiloxW1;
+  }
+  return c;
 }
 
 /// Uniform in (0, 1), exact in fp32: ((word >> 9) + 0.5) 2^-23.
@@ -76,29 +65,14 @@ TESSERA_HOST_DEVICE inline double gumbel_noise(std::uint64_t seed,
   return -std::log(-std::log(uniform_of_word(words[token & 3])));
 }
 
-/// Uniform token ids in [0, num_ids) for the positions from `first` on.
-inline void uniform_tokens(std::uint64_t seed,
-                           Position first,
-                           std::int32_t step,
-                           RandomStream stream,
-                           std::int32_t num_ids,
-                           std::span<TokenId> tokens) {
-  constexpr std::size_t kLanes = 8;
-  for (std::size_t begin = 0; begin < tokens.size(); begin += kLanes) {
-    PhiloxWords<kLanes> c{};
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      c[1][lane] = static_cast<std::uint32_t>(first) + static_cast<std::uint32_t>(begin + lane);
-      c[2][lane] = static_cast<std::uint32_t>(step);
-      c[3][lane] = static_cast<std::uint32_t>(stream);
-    }
-    philox_rounds(seed, c);
-    const std::size_t count = std::min(kLanes, tokens.size() - begin);
-    for (std::size_t lane = 0; lane < count; ++lane) {
-      const std::uint64_t scaled = c[0][lane] * static_cast<std::uint64_t>(num_ids);
-      tokens[begin + lane] = static_cast<TokenId>(scaled >> 32);
-    }
-  }
-}
+/// Uniform token ids in [0, num_ids) for the positions from `first` on: the first word of each
+/// position (c0 = 0) times num_ids / 2^32.
+void uniform_tokens(std::uint64_t seed,
+                    Position first,
+                    std::int32_t step,
+                    RandomStream stream,
+                    std::int32_t num_ids,
+                    std::span<TokenId> tokens);
 
 /// The finaliser of splitmix64, a bijection on 64-bit words. Seed of choice i of a request with
 /// n > 1 is splitmix64(seed + i) for i > 0 and the seed itself for choice 0.

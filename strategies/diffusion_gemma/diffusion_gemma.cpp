@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <functional>
-#include <numeric>
+#include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "common/base/error.h"
@@ -19,6 +19,21 @@ std::uint32_t ordered_bits(float value) {
   constexpr std::uint32_t kSign = 0x80000000U;
   const auto bits = std::bit_cast<std::uint32_t>(value + 0.0F);
   return (bits & kSign) != 0 ? ~bits : bits | kSign;
+}
+
+// Orders like (entropy, index); the index is the lower half.
+std::uint64_t order_key(float entropy, std::size_t index) {
+  return std::uint64_t{ordered_bits(entropy)} << 32 | index;
+}
+
+// Keys of all positions, and the mean of their entropies.
+double order(std::span<const Measurement> counted, std::span<std::uint64_t> keys) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    sum += static_cast<double>(counted[i].entropy);
+    keys[i] = order_key(counted[i].entropy, i);
+  }
+  return static_cast<double>(static_cast<float>(sum / static_cast<double>(counted.size())));
 }
 
 }  // namespace
@@ -108,14 +123,14 @@ Span DiffusionGemma::plan(const Sequence& sequence) const {
   span.mask = MaskKind::kFull;
   span.mask_block = canvas_len_;
   const auto now = static_cast<float>(temperature(canvas.step));
-  span.measures.resize(canvas.tokens.size());
+  Measure measure;
+  measure.kind = MeasureKind::kCanvas;
+  measure.denoising_step = canvas.step;
+  measure.temperature = now;
+  measure.seed = sequence.sampling.seed;
+  span.measures.assign(canvas.tokens.size(), measure);
   for (std::size_t i = 0; i < span.measures.size(); ++i) {
-    Measure& measure = span.measures[i];
-    measure.kind = MeasureKind::kCanvas;
-    measure.row = measure.position = span.first + static_cast<Position>(i);
-    measure.denoising_step = canvas.step;
-    measure.temperature = now;
-    measure.seed = sequence.sampling.seed;
+    span.measures[i].row = span.measures[i].position = span.first + static_cast<Position>(i);
   }
   return span;
 }
@@ -147,7 +162,9 @@ void DiffusionGemma::denoise(Sequence& sequence,
           ? std::min(canvas_len_, sequence.limit - sequence.buffer_start)
           : canvas_len_;
   const auto counted = measured.first(static_cast<std::size_t>(num_counted));
-  if (canvas.step + 1 >= max_denoising_steps_ || is_converged(canvas, counted)) {
+  std::vector<std::uint64_t> keys(counted.size());
+  const double mean = order(counted, keys);
+  if (canvas.step + 1 >= max_denoising_steps_ || is_converged(canvas, counted, mean)) {
     outcome.to_cache.push_back(sequence.buffer_start);
     for (const Measurement& m : measured) {
       sequence.tokens.push_back(m.greedy_token);
@@ -158,13 +175,14 @@ void DiffusionGemma::denoise(Sequence& sequence,
   }
   uniform_tokens(sequence.sampling.seed, sequence.buffer_start, canvas.step, RandomStream::kRenoise,
                  tokenizer_size_, canvas.tokens);
-  for (const std::size_t i : accepted(counted)) {
+  const std::uint64_t last = last_accepted(counted, keys, mean);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (keys[i] > last) continue;
     canvas.tokens[i] = measured[i].token;
     outcome.writes.push_back({measured[i].position, measured[i].token, measured[i].entropy});
   }
-  std::vector<TokenId> greedy;
-  greedy.reserve(counted.size());
-  for (const Measurement& m : counted) greedy.push_back(m.greedy_token);
+  std::vector<TokenId> greedy(counted.size());
+  for (std::size_t i = 0; i < greedy.size(); ++i) greedy[i] = counted[i].greedy_token;
   canvas.history.push_back(std::move(greedy));
   const auto kept = static_cast<std::size_t>(std::max(stability_threshold_, 1));
   if (canvas.history.size() > kept) canvas.history.erase(canvas.history.begin());
@@ -173,11 +191,8 @@ void DiffusionGemma::denoise(Sequence& sequence,
 
 // Stable: the last greedy canvases equal this one. Confident: the mean entropy is low.
 bool DiffusionGemma::is_converged(const Canvas& canvas,
-                                  std::span<const Measurement> counted) const {
-  double sum = 0.0;
-  for (const Measurement& m : counted) sum += static_cast<double>(m.entropy);
-  const auto mean =
-      static_cast<double>(static_cast<float>(sum / static_cast<double>(counted.size())));
+                                  std::span<const Measurement> counted,
+                                  double mean) const {
   const bool is_confident =
       parity_.counts_current_canvas ? mean <= confidence_threshold_ : mean < confidence_threshold_;
   const auto needed = static_cast<std::size_t>(
@@ -193,28 +208,36 @@ bool DiffusionGemma::is_converged(const Canvas& canvas,
 }
 
 // In ascending entropy, the leftmost first among equals, while the entropies before sum to at most
-// the bound; a negative bound accepts all. A heap, because in most steps few are accepted, of keys
-// that order like (entropy, index).
-std::vector<std::size_t> DiffusionGemma::accepted(std::span<const Measurement> counted) const {
-  std::vector<std::size_t> indices;
-  if (entropy_bound_ < 0.0) {
-    indices.resize(counted.size());
-    std::iota(indices.begin(), indices.end(), std::size_t{0});
-    return indices;
+// the bound; a negative bound accepts all. Few are accepted in most steps, so the keys are sorted
+// an octave at a time, from all that lie below a quarter of the mean.
+std::uint64_t DiffusionGemma::last_accepted(std::span<const Measurement> counted,
+                                            std::span<const std::uint64_t> keys,
+                                            double mean) const {
+  constexpr std::uint64_t kOctave = std::uint64_t{1} << (32 + 23);
+  constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
+  if (entropy_bound_ < 0.0) return kMax;
+  std::vector<std::uint64_t> band(keys.size() + 1);  // Room for the key that is not kept.
+  std::uint64_t begin = 0;
+  std::uint64_t end = order_key(static_cast<float>(mean / 4), /*index=*/0);
+  std::uint64_t last = 0;
+  double sum = 0.0;
+  for (std::size_t num_sorted = 0; num_sorted < keys.size();) {
+    std::size_t size = 0;
+    for (const std::uint64_t key : keys) {
+      band[size] = key;
+      size += static_cast<std::size_t>(key >= begin) & static_cast<std::size_t>(key < end);
+    }
+    std::sort(band.begin(), band.begin() + static_cast<std::ptrdiff_t>(size));
+    for (std::size_t i = 0; i < size; ++i) {
+      if (!(sum <= entropy_bound_)) return last;
+      last = band[i];
+      sum += static_cast<double>(counted[last & 0xFFFFFFFFU].entropy);
+    }
+    num_sorted += size;
+    begin = end;
+    end = end < kMax - kOctave ? end + kOctave : kMax;
   }
-  std::vector<std::uint64_t> keys(counted.size());
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    keys[i] = std::uint64_t{ordered_bits(counted[i].entropy)} << 32 | i;
-  }
-  std::make_heap(keys.begin(), keys.end(), std::greater<>());
-  for (double sum = 0.0; !keys.empty() && sum <= entropy_bound_; keys.pop_back()) {
-    std::pop_heap(keys.begin(), keys.end(), std::greater<>());
-    const std::size_t i = keys.back() & 0xFFFFFFFFU;
-    indices.push_back(i);
-    sum += static_cast<double>(counted[i].entropy);
-  }
-  std::sort(indices.begin(), indices.end());
-  return indices;
+  return last;
 }
 
 // What conditions a canvas is lost with its worker: the canvas begins again, and as everything in

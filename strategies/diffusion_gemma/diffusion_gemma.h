@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "common/decoding/model_facts.h"
@@ -52,8 +53,10 @@ class DiffusionGemma final : public Strategy {
   void denoise(Sequence& sequence,
                std::span<const Measurement> measured,
                StepOutcome& outcome) const;
-  bool is_converged(const Canvas& canvas, std::span<const Measurement> counted) const;
-  std::vector<std::size_t> accepted(std::span<const Measurement> counted) const;
+  bool is_converged(const Canvas& canvas, std::span<const Measurement> counted, double mean) const;
+  std::uint64_t last_accepted(std::span<const Measurement> counted,
+                              std::span<const std::uint64_t> keys,
+                              double mean) const;
 
   StrategyTraits traits_;
   DiffusionGemmaParity parity_;
