@@ -12,11 +12,12 @@ using Kind = SupervisorAction::Kind;
 
 constexpr int kExitConfig = 64;
 constexpr int kExitModel = 65;
+constexpr int kExitDevice = 66;
 constexpr int kExitNeverReady = 69;
 constexpr int kExitCoordinatorDied = 70;
 
 bool is_permanent(int exit_code) {
-  return exit_code == kExitConfig || exit_code == kExitModel;
+  return exit_code == kExitConfig || exit_code == kExitModel || exit_code == kExitDevice;
 }
 
 std::string not_ready_text(Duration timeout) {

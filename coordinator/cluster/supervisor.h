@@ -48,9 +48,10 @@ struct SupervisorAction {
 ///                 |            v                                  v
 ///                 +--back-off-- ending --exit-->  (budget left?) --no--> given up
 ///
-/// A job that ends with 64 or 65 (configuration, model) before the server was ever ready would do
-/// so again: the server ends with that code instead. When the budget of every replica is spent,
-/// a server that was never ready ends with 69; one that was stays up and answers 503.
+/// A job that ends with 64, 65 or 66 (configuration, model, device) before the server was ever
+/// ready would do so again: the server ends with that code instead. When the budget of every
+/// replica is spent, a server that was never ready ends with 69; one that was stays up and answers
+/// 503.
 class Supervisor {
  public:
   explicit Supervisor(const SupervisorOptions& options);

@@ -119,16 +119,30 @@ TEST_F(SupervisorTest, AStableReplicaHasItsWholeBudgetAgain) {
   }
 }
 
-TEST_F(SupervisorTest, AWrongConfigurationEndsTheServerWithItsCode) {
-  Supervisor supervisor(options(1));
-  supervisor.start(now);
-  only(supervisor);
-  supervisor.on_job_exit(0, 65, now);
-  EXPECT_EQ(only(supervisor).kind, Kind::kStopCoordinator);
-  supervisor.on_coordinator_exit(0, now);
-  const SupervisorAction action = only(supervisor);
-  EXPECT_EQ(action.kind, Kind::kExit);
-  EXPECT_EQ(action.exit_code, 65);
+TEST_F(SupervisorTest, WhatWouldComeAgainEndsTheServerWithItsCode) {
+  for (const int code : {64, 65, 66}) {
+    Supervisor supervisor(options(1));
+    supervisor.start(now);
+    only(supervisor);
+    supervisor.on_job_exit(0, code, now);
+    EXPECT_EQ(only(supervisor).kind, Kind::kStopCoordinator);
+    supervisor.on_coordinator_exit(0, now);
+    const SupervisorAction action = only(supervisor);
+    EXPECT_EQ(action.kind, Kind::kExit);
+    EXPECT_EQ(action.exit_code, code);
+  }
+}
+
+TEST_F(SupervisorTest, AServerThatWasReadyIsRestartedWhateverItsJobEndsWith) {
+  for (const int code : {64, 65, 66}) {
+    Supervisor supervisor(options(1));
+    supervisor.start(now);
+    supervisor.on_replica_ready(only(supervisor).job_id, now);
+    supervisor.on_job_exit(0, code, now);
+    ASSERT_TRUE(supervisor.next_deadline().has_value());
+    supervisor.on_time(*supervisor.next_deadline());
+    EXPECT_EQ(only(supervisor).kind, Kind::kStartJob);
+  }
 }
 
 TEST_F(SupervisorTest, StopsInOrderAndExitsWithZero) {

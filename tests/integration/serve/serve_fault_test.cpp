@@ -19,11 +19,14 @@ std::vector<std::string> faulty_command(const std::vector<std::string>& flags) {
   return command;
 }
 
-TEST(ServeFaultTest, ConfigurationErrorsOfRanksAreNotTriedAgain) {
-  ServedModelProcess serve(faulty_command({"--tp=2"}), {{"TESSERA_TEST_FAULT", "64"}});
-  EXPECT_EQ(serve.await_exit(), 64);
-  EXPECT_NE(serve.output().find("Its last lines:\n  this worker was told"), std::string::npos);
-  EXPECT_EQ(serve.output().find("start-2"), std::string::npos) << serve.output();
+TEST(ServeFaultTest, ErrorsThatWouldComeAgainAreNotTriedAgain) {
+  for (const int code : {64, 66}) {
+    ServedModelProcess serve(faulty_command({"--tp=2"}),
+                             {{"TESSERA_TEST_FAULT", std::to_string(code)}});
+    EXPECT_EQ(serve.await_exit(), code);
+    EXPECT_NE(serve.output().find("Its last lines:\n  this worker was told"), std::string::npos);
+    EXPECT_EQ(serve.output().find("start-2"), std::string::npos) << serve.output();
+  }
 }
 
 TEST(ServeFaultTest, ACrashAtTheStartUsesUpTheRestartBudget) {
