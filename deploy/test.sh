@@ -22,8 +22,11 @@ jobs="$(nproc)"
 say() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
 
 build() {
+  local -a options=()
   say "Building $1"
-  cmake --preset "$1" -Wno-dev >"build/$1.configure.log" 2>&1 || {
+  # Who works in a tree builds one test again and again; who begins one builds all of them once.
+  [[ -f "build/$1/CMakeCache.txt" ]] || $quick || options+=(-DTESSERA_UNITY_TESTS=ON)
+  cmake --preset "$1" -Wno-dev "${options[@]}" >"build/$1.configure.log" 2>&1 || {
     cat "build/$1.configure.log"
     return 1
   }

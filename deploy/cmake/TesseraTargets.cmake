@@ -10,7 +10,7 @@ if(TESSERA_SANITIZE)
     -fsanitize=${TESSERA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
   target_link_options(tessera_flags INTERFACE -fsanitize=${TESSERA_SANITIZE})
 endif()
-if(CMAKE_UNITY_BUILD)
+if(CMAKE_UNITY_BUILD OR TESSERA_UNITY_TESTS)
   # A class that uses a file-local one is in an included file now, and yet in one program once.
   target_compile_options(tessera_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
 endif()

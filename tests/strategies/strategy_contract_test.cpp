@@ -6,6 +6,7 @@
 #include <random>
 
 #include "strategies/strategy_registry.h"
+#include "tests/support/sanitizers.h"
 #include "tests/support/span_runner.h"
 
 namespace tessera {
@@ -276,7 +277,7 @@ INSTANTIATE_TEST_SUITE_P(
     Registry,
     StrategyContractTest,
     ::testing::Combine(::testing::Range<std::size_t>(0, strategy_registry().size()),
-                       ::testing::Range<std::uint32_t>(0, 10)));
+                       ::testing::Range<std::uint32_t>(0, repetitions(10U, 3U))));
 
 }  // namespace
 }  // namespace tessera

@@ -1,16 +1,13 @@
 #include <gtest/gtest.h>
 
 #include "tests/coordinator/cluster/wire_simulation.h"
+#include "tests/support/sanitizers.h"
 #include "tests/support/span_runner.h"
 
 namespace tessera {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint32_t kClusters = 30;
-#else
-constexpr std::uint32_t kClusters = 400;
-#endif
+constexpr std::uint32_t kClusters = repetitions(400U, 30U);
 
 std::vector<TokenId> decode_alone(const SequenceRequest& request, std::uint64_t model_seed) {
   SpanRunner runner(WireSimulation::facts(), model_seed, /*page_size=*/8);

@@ -1,16 +1,13 @@
 #include <gtest/gtest.h>
 
 #include "tests/coordinator/scheduling/cluster_simulator.h"
+#include "tests/support/sanitizers.h"
 #include "tests/support/span_runner.h"
 
 namespace tessera {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint32_t kClustersPerCase = 40;
-#else
-constexpr std::uint32_t kClustersPerCase = 100;
-#endif
+constexpr std::uint32_t kClustersPerCase = repetitions(100U, 40U);
 
 /// The request with the machine to itself: no other request, no page pressure, no chunks.
 std::vector<TokenId> decode_alone(const ClusterSimulator& cluster, const SequenceRequest& request) {
@@ -94,7 +91,7 @@ TEST_P(EngineSimulationTest, EveryRequestEndsAsIfItWereAlone) {
   EXPECT_GT(total.forwards_rebuild, 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, EngineSimulationTest, ::testing::Range(0U, 20U));
+INSTANTIATE_TEST_SUITE_P(Seeds, EngineSimulationTest, ::testing::Range(0U, repetitions(20U, 8U)));
 
 }  // namespace
 }  // namespace tessera

@@ -8,6 +8,7 @@
 #include "coordinator/text/utf8.h"
 #include "tests/coordinator/text/golden_files.h"
 #include "tests/support/json_mutation.h"
+#include "tests/support/sanitizers.h"
 
 // A tokenizer.json that lies is refused with a message that names the file, or works.
 namespace tessera {
@@ -70,7 +71,7 @@ bool is_accepted(const std::string& text) {
 void change_files_of(const json& document, std::mt19937& random) {
   ASSERT_TRUE(is_accepted(document.dump()));
   int num_refused = 0;
-  constexpr int kFiles = 1000;
+  constexpr int kFiles = repetitions(1000, 300);
   for (int i = 0; i < kFiles && !::testing::Test::HasFailure(); ++i) {
     json changed = document;
     // Most of the file is the vocabulary: look elsewhere, too.
@@ -97,7 +98,7 @@ TEST(TokenizerFuzzTest, DamagedFilesAreRefusedOrWork) {
   std::mt19937 random(32);
   for (const json& document : documents()) {
     const std::string text = document.dump();
-    for (int i = 0; i < 1500 && !::testing::Test::HasFailure(); ++i) {
+    for (int i = 0; i < repetitions(1500, 400) && !::testing::Test::HasFailure(); ++i) {
       std::string damaged = text;
       testing::damage_text(damaged, random);
       SCOPED_TRACE(::testing::Message() << "file " << i);

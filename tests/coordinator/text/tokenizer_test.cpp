@@ -13,6 +13,7 @@
 #include "coordinator/text/vocabulary_files.h"
 #include "tests/coordinator/text/golden_files.h"
 #include "tests/support/error_matchers.h"
+#include "tests/support/sanitizers.h"
 
 namespace tessera {
 namespace {
@@ -170,7 +171,7 @@ TEST(TokenizerTest, ManyThreadsGetTheSameTokens) {
 
 // A megabyte that the pre-tokenizer leaves in one word, or that makes a regex backtrack.
 TEST(TokenizerTest, HostileTextCostsLittleMoreThanItsLength) {
-  constexpr std::size_t kBytes = 1 << 20;
+  constexpr std::size_t kBytes = repetitions<std::size_t>(1 << 20, 1 << 17);
   const std::filesystem::path goldens = TESSERA_SOURCE_DIR "/tests/golden/text/tokenizers";
   const Tokenizer tokenizers[] = {tiny_sdar(), Tokenizer::load(goldens / "gemma.json"),
                                   Tokenizer::load(goldens / "some_bytes.json")};
