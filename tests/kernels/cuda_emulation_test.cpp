@@ -10,6 +10,7 @@
 
 #include "common/base/error.h"
 #include "kernels/cuda/device/async_copy.h"
+#include "kernels/cuda/device/kernel_order.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/matrix_unit.h"
 #include "kernels/cuda/device/phase_barrier.h"
@@ -107,6 +108,19 @@ TEST(CudaEmulationTest, AccessesBehindTheEndAreErrors) {
                 });
               }),
               HasSubstr("shared memory has 4096 bytes"));
+}
+
+TEST(CudaEmulationTest, AKernelThatStartsEarlyMustAwaitThePreviousOne) {
+  const auto run = [](bool all) {
+    emulation::run_grid(
+        1, 1, 32, 0,
+        [&] {
+          if (all || threadIdx.x != 5) await_previous_kernel();
+        },
+        /*starts_early=*/true);
+  };
+  run(true);
+  EXPECT_THAT(error_of([&] { run(false); }), HasSubstr("thread 5 of CTA (0, 0) has not awaited"));
 }
 
 TEST(CudaEmulationTest, ACopyIsThereAfterItsWaitAndABarrier) {

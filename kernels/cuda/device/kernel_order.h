@@ -12,12 +12,21 @@ __device__ inline void release_next_kernel() {
 #endif
 }
 
-/// In a kernel that was launched to start early: waits until the kernels before it are done, what
-/// they wrote being there.
+/// What every thread of a kernel that was launched to start early calls: waits until the kernels
+/// before it are done, what they wrote being there. Before it, a kernel reads constants (weights,
+/// what was copied for an earlier kernel that did not start early), and writes nothing.
 __device__ inline void await_previous_kernel() {
-#if !defined(TESSERA_CUDA_EMULATION) && __CUDA_ARCH__ >= 900
+#ifdef TESSERA_CUDA_EMULATION
+  emulation::await_previous_kernel();
+#elif __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
+}
+
+/// Both: the beginning of kernels that have nothing to do before.
+__device__ inline void begin_in_order() {
+  release_next_kernel();
+  await_previous_kernel();
 }
 
 }  // namespace tessera::kernels::cuda

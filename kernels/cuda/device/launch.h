@@ -12,6 +12,7 @@
 #include "kernels/cuda/emulation/run_grid.h"
 #else
 #include "kernels/cuda/device/cuda_check.h"
+#include "kernels/cuda/device/memory.h"
 #endif
 
 namespace tessera::kernels::cuda {
@@ -21,7 +22,8 @@ struct LaunchShape {
   std::int64_t grid_y = 1;
   int threads = kWarpSize;  ///< Of a CTA, a multiple of kWarpSize.
   int shared_bytes = 0;     ///< Dynamic shared memory of a CTA.
-  /// Begins when the kernel before it lets it (kernel_order.h): from sm_90 on.
+  /// CTAs begin while earlier kernels of the stream run, from sm_90 on: they wait by
+  /// await_previous_kernel() of kernel_order.h.
   bool starts_early = false;
 };
 
@@ -36,9 +38,10 @@ void launch(void (*kernel)(Parameters...),
 #ifdef TESSERA_CUDA_EMULATION
   (void)stream;
   const auto run = [kernel, shape, values = std::tuple<Parameters...>(arguments...)] {
-    emulation::run_grid(static_cast<unsigned>(shape.grid_x), static_cast<unsigned>(shape.grid_y),
-                        static_cast<unsigned>(shape.threads), shape.shared_bytes,
-                        [&] { std::apply(kernel, values); });
+    emulation::run_grid(
+        static_cast<unsigned>(shape.grid_x), static_cast<unsigned>(shape.grid_y),
+        static_cast<unsigned>(shape.threads), shape.shared_bytes,
+        [&] { std::apply(kernel, values); }, shape.starts_early);
   };
   if (auto* work = emulation::recorded_work()) {
     work->push_back(run);
@@ -56,11 +59,12 @@ void launch(void (*kernel)(Parameters...),
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));
   config.dynamicSmemBytes = static_cast<std::size_t>(shape.shared_bytes);
   config.stream = stream;
+  static const bool can_start_early = device_properties().compute_capability >= 90;
   cudaLaunchAttribute early = {};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;
   config.attrs = &early;
-  config.numAttrs = shape.starts_early ? 1 : 0;
+  config.numAttrs = shape.starts_early && can_start_early ? 1 : 0;
   TESSERA_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
 #endif
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/cuda/device/kernel_order.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/device/view.h"
@@ -30,31 +31,78 @@ __device__ float half_to_float(std::uint16_t bits) {
 #endif
 }
 
-__device__ float table_element(const void* row, DType dtype, std::int64_t col) {
-  switch (dtype) {
-    case DType::kFloat32: return static_cast<const float*>(row)[col];
-    case DType::kFloat16: return half_to_float(static_cast<const std::uint16_t*>(row)[col]);
-    case DType::kBFloat16: return to_float(static_cast<const Bf16*>(row)[col]);
-    case DType::kInt32: break;
-  }
-  return 0.0F;
+__device__ float element_to_float(float value) {
+  return value;
+}
+__device__ float element_to_float(Bf16 value) {
+  return to_float(value);
+}
+__device__ float element_to_float(std::uint16_t half) {
+  return half_to_float(half);
 }
 
-// A CTA gathers one row. + 0: -0 is written as +0, so that sums over ranks are exact.
-__global__ __launch_bounds__(kThreads) void gather_kernel(const void* table,
-                                                          DType dtype,
+// Vectors of a table's row that a thread takes at once: rows lie far apart, and what a CTA waits
+// for is the first of each.
+constexpr int kPasses = 4;
+constexpr int kCtaCols = kThreads * kPasses * kVector;
+
+template <typename T>
+struct alignas(sizeof(T) * kVector) TableVector {
+  T values[kVector];
+};
+
+// A CTA gathers kCtaCols columns of a row. + 0: -0 is written as +0, so that sums over ranks are
+// exact. @tparam T  std::uint16_t: fp16.
+template <typename T>
+__global__ __launch_bounds__(kThreads) void gather_kernel(RowsView<const T> table,
                                                           std::int64_t table_rows,
-                                                          std::int64_t table_row_bytes,
                                                           TokenId first_id,
                                                           const TokenId* ids,  // [out rows]
-                                                          RowsView<float> out) {
+                                                          RowsView<float> out,
+                                                          bool aligned) {
+  begin_in_order();
   const std::int64_t index = std::int64_t{ids[blockIdx.x]} - first_id;
   const bool is_mine = index >= 0 && index < table_rows;
-  const char* row = static_cast<const char*>(table) + (is_mine ? index * table_row_bytes : 0);
-  float* result = out.row(blockIdx.x);
-  for (std::int64_t col = threadIdx.x; col < out.cols; col += kThreads) {
-    result[col] = is_mine ? table_element(row, dtype, col) + 0.0F : 0.0F;
+  const T* row = table.row(is_mine ? index : 0);
+  const auto column = [&](int pass) {
+    return std::int64_t{blockIdx.y} * kCtaCols +
+           (pass * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  };
+  TableVector<T> vectors[kPasses] = {};  // of ids of other ranks: zeros
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const std::int64_t col = column(pass);
+    if (is_mine && aligned && col + kVector <= out.cols) {
+      vectors[pass] = *reinterpret_cast<const TableVector<T>*>(row + col);
+    } else if (is_mine) {
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) {
+        if (col + i < out.cols) vectors[pass].values[i] = row[col + i];
+      }
+    }
   }
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const auto value = [&](int i) { return element_to_float(vectors[pass].values[i]) + 0.0F; };
+    store_vector(out.row(blockIdx.x), column(pass), out.cols, aligned,
+                 {value(0), value(1), value(2), value(3)});
+  }
+}
+
+template <typename T>
+void launch_gather(Context& context,
+                   const ConstMatrixView& table,
+                   TokenId first_id,
+                   std::span<const TokenId> ids,
+                   const MatrixView& out) {
+  launch(&gather_kernel<T>,
+         {.grid_x = out.rows,
+          .grid_y = (out.cols + kCtaCols - 1) / kCtaCols,
+          .threads = kThreads,
+          .shared_bytes = 0,
+          .starts_early = true},
+         context.stream(), rows_view<const T>(table), table.rows, first_id, context.stage(ids),
+         rows_view<float>(out), is_aligned(table) && is_aligned(out));
 }
 
 // A recipe with its weights worked out; what RecipeRow points to lies in host memory.
@@ -91,6 +139,7 @@ __global__ __launch_bounds__(kThreads) void recipe_kernel(const DeviceRecipe* re
                                                           RowsView<float> out) {
   SharedMemory memory;
   const SharedSpan<float> scratch = memory.take<float>(2 * kWarps);
+  begin_in_order();
   const DeviceRecipe& recipe = recipes[blockIdx.x];
   float* result = out.row(recipe.out_row);
   float squares = 0.0F;
@@ -127,9 +176,12 @@ void gather_embeddings(Context& context,
                        std::span<const TokenId> ids,
                        MatrixView out) {
   check_gather_embeddings(table, ids, out);
-  launch(&gather_kernel, {.grid_x = out.rows, .threads = kThreads}, context.stream(), table.data,
-         table.dtype, table.rows, table.row_stride * size_of(table.dtype), first_id,
-         context.stage(ids), rows_view<float>(out));
+  switch (table.dtype) {
+    case DType::kFloat32: return launch_gather<float>(context, table, first_id, ids, out);
+    case DType::kFloat16: return launch_gather<std::uint16_t>(context, table, first_id, ids, out);
+    case DType::kBFloat16: return launch_gather<Bf16>(context, table, first_id, ids, out);
+    case DType::kInt32: break;
+  }
 }
 
 void apply_recipes(Context& context,
@@ -145,7 +197,8 @@ void apply_recipes(Context& context,
     launch(&recipe_kernel,
            {.grid_x = static_cast<std::int64_t>(count),
             .threads = kThreads,
-            .shared_bytes = SharedMemory::bytes_of<float>(2 * kWarps)},
+            .shared_bytes = SharedMemory::bytes_of<float>(2 * kWarps),
+            .starts_early = true},
            context.stream(), context.stage(std::span<const DeviceRecipe>(recipes).first(count)),
            rows_view<const float>(gathered), rows_view<float>(out));
     rows = rows.subspan(count);

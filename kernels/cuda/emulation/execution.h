@@ -40,6 +40,7 @@ const Index3& cta_size();
 const Index3& grid_size();
 
 void sync_cta(const Site& site);
+void await_previous_kernel();
 void sync_warp(unsigned lanes, const Site& site);
 
 /// What a thread hands to the other lanes of its warp.
@@ -131,6 +132,18 @@ inline int __all_sync(unsigned lanes,
                       int predicate,
                       const TesseraSite& site = TesseraSite::current()) {
   return __ballot_sync(lanes, predicate, site) == lanes ? 1 : 0;
+}
+
+inline unsigned __reduce_add_sync(unsigned lanes,
+                                  unsigned value,
+                                  const TesseraSite& site = TesseraSite::current()) {
+  namespace emulation = ::tessera::kernels::cuda::emulation;
+  const std::byte* all = emulation::exchange(&value, sizeof value, lanes, site);
+  unsigned sum = 0;
+  for (int lane = 0; lane < 32; ++lane) {
+    if (((lanes >> lane) & 1U) != 0) sum += emulation::value_of_lane<unsigned>(all, lane);
+  }
+  return sum;
 }
 
 template <typename T>

@@ -61,6 +61,7 @@ struct Thread {
   Site site;
   unsigned lanes = 0;         // that meet at the warp barrier it waits at
   bool orders_memory = true;  // that barrier: a shuffle does not
+  bool has_waited = false;    // for the previous kernel
   std::uint32_t warp_epoch = 0;
   std::uint32_t exchanges = 0;
   std::deque<std::vector<Copy>> groups;
@@ -135,6 +136,13 @@ class Cta {
     std::vector<unsigned> order(threads_.size());
     std::iota(order.begin(), order.end(), 0U);
     while (run_stretch(order)) open_barriers();
+  }
+
+  void require_waits() const {
+    for (const Thread& thread : threads_) {
+      TESSERA_CHECK(thread.has_waited, "thread ", thread.index.x, " of CTA (", index_.x, ", ",
+                    index_.y, ") has not awaited the previous kernel");
+    }
   }
 
   // --- called by the thread that runs ---
@@ -454,6 +462,9 @@ unsigned char* dynamic_shared_memory() {
 void track(const void* address, int num_bytes, Access access) {
   running->track(address, num_bytes, access);
 }
+void await_previous_kernel() {
+  running->current().has_waited = true;
+}
 void async_copy(void* to, const void* from, int num_bytes, bool present) {
   running->async_copy(to, from, num_bytes, present);
 }
@@ -480,7 +491,8 @@ void run_grid(unsigned grid_x,
               unsigned grid_y,
               unsigned num_threads,
               int shared_bytes,
-              const std::function<void()>& body) {
+              const std::function<void()>& body,
+              bool starts_early) {
   TESSERA_CHECK(num_threads > 0 && num_threads % kLanes == 0 && num_threads <= 1024, "a CTA of ",
                 num_threads, " threads");
   std::mt19937 rng(grid_x * 31 + grid_y * 7 + num_threads);
@@ -492,6 +504,7 @@ void run_grid(unsigned grid_x,
     Cta one({cta % grid_x, cta / grid_x, 0}, {grid_x, grid_y, 1}, num_threads, shared_bytes, rng);
     running = &one;
     one.run(body, stacks);
+    if (starts_early) one.require_waits();
   }
   running = nullptr;
 }

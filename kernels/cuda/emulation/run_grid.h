@@ -6,12 +6,14 @@
 namespace tessera::kernels::cuda::emulation {
 
 /// Runs body() as every thread of every CTA, CTA after CTA in an order of its own.
+/// @param starts_early  Every thread must call await_previous_kernel().
 /// @throws What a thread throws: Error{kInternal} for races, divergence and accesses out of bounds.
 void run_grid(unsigned grid_x,
               unsigned grid_y,
               unsigned num_threads,
               int shared_bytes,
-              const std::function<void()>& body);
+              const std::function<void()>& body,
+              bool starts_early = false);
 
 /// Something that a tensor core does later.
 struct PendingProduct {

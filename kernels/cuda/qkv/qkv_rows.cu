@@ -1,5 +1,6 @@
 #include "kernels/cuda/qkv/qkv_rows.h"
 
+#include "kernels/cuda/device/kernel_order.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/device/view.h"
@@ -31,8 +32,6 @@ struct QkvKernelArgs {
   int head_dim;
   bool value_from_key;
   bool value_norm;
-  bool inputs_aligned;   // every row and vector begins on 16 bytes
-  bool outputs_aligned;  // on 8
 };
 
 // kWidth neighbours of a row: 4, or 1 for head sizes and rotary widths that 4 does not divide.
@@ -88,7 +87,7 @@ struct Turn {
   Piece<kWidth> sine[kPasses];
 };
 
-template <int kWidth, int kLanes, int kPasses>
+template <int kWidth, int kLanes, int kPasses, bool kAligned>
 class HeadLanes {
  public:
   using Part = HeadPart<kWidth, kPasses>;
@@ -113,13 +112,13 @@ class HeadLanes {
       for (auto& piece : unit) piece = {};
     }
     for_each_piece([&](int pass, int side, int col) {
-      part.pieces[pass][side] = load_piece<kWidth>(head + col, args_.inputs_aligned);
+      part.pieces[pass][side] = load_piece<kWidth>(head + col, kAligned);
     });
   }
 
   __device__ void add_bias(const float* bias, Part& part) const {
     for_each_piece([&](int pass, int side, int col) {
-      const auto term = load_piece<kWidth>(bias + col, args_.inputs_aligned);
+      const auto term = load_piece<kWidth>(bias + col, kAligned);
       for (int i = 0; i < kWidth; ++i) part.pieces[pass][side].values[i] += term.values[i];
     });
   }
@@ -142,7 +141,7 @@ class HeadLanes {
 
   __device__ void normalise(float scale, const float* weight, Part& part) const {
     for_each_piece([&](int pass, int side, int col) {
-      const auto factor = load_piece<kWidth>(weight + col, args_.inputs_aligned);
+      const auto factor = load_piece<kWidth>(weight + col, kAligned);
       for (int i = 0; i < kWidth; ++i) {
         float& x = part.pieces[pass][side].values[i];
         x = x * scale * factor.values[i];
@@ -165,8 +164,8 @@ class HeadLanes {
     for (int pass = 0; pass < kPasses; ++pass) {
       const int col = (pass * kLanes + lane_) * kWidth;
       if (col >= rotary() / 2) continue;
-      turn.cosine[pass] = load_piece<kWidth>(table + col, args_.inputs_aligned);
-      turn.sine[pass] = load_piece<kWidth>(table + rotary() / 2 + col, args_.inputs_aligned);
+      turn.cosine[pass] = load_piece<kWidth>(table + col, kAligned);
+      turn.sine[pass] = load_piece<kWidth>(table + rotary() / 2 + col, kAligned);
     }
   }
 
@@ -188,7 +187,7 @@ class HeadLanes {
 
   __device__ void store(Bf16* head, const Part& part) const {
     for_each_piece([&](int pass, int side, int col) {
-      store_piece(head + col, args_.outputs_aligned, part.pieces[pass][side]);
+      store_piece(head + col, kAligned, part.pieces[pass][side]);
     });
   }
 
@@ -203,10 +202,11 @@ class HeadLanes {
 
 // A CTA makes heads of one row (blockIdx.x); kLanes lanes make kHeads of them, whose loads are all
 // on their way before the first is used.
-template <int kWidth, int kLanes, int kPasses, int kHeads>
+// @tparam kAligned  Every row and vector that is read begins on 16 bytes, those written on 8.
+template <int kWidth, int kLanes, int kPasses, int kHeads, bool kAligned>
 __global__ __launch_bounds__(kThreads) void qkv_kernel(const __grid_constant__ QkvKernelArgs args) {
   constexpr int kGroups = kThreads / kLanes;
-  const HeadLanes<kWidth, kLanes, kPasses> lanes(args);
+  const HeadLanes<kWidth, kLanes, kPasses, kAligned> lanes(args);
   const std::int64_t row = blockIdx.x;
   const int first =
       static_cast<int>(blockIdx.y) * kGroups * kHeads + static_cast<int>(threadIdx.x) / kLanes;
@@ -217,6 +217,7 @@ __global__ __launch_bounds__(kThreads) void qkv_kernel(const __grid_constant__ Q
     const bool shares = args.value_from_key && head >= first_v;
     return (shares ? head - args.num_kv_heads : head) * args.head_dim;
   };
+  begin_in_order();
   HeadPart<kWidth, kPasses> parts[kHeads];
 #pragma unroll
   for (int i = 0; i < kHeads; ++i) {
@@ -260,18 +261,20 @@ struct Variant {
 };
 
 template <int kWidth, int kLanes, int kPasses, int kHeads>
-constexpr Variant variant() {
-  return {&qkv_kernel<kWidth, kLanes, kPasses, kHeads>, kThreads / kLanes * kHeads};
+constexpr Variant variant(bool aligned) {
+  return {aligned ? &qkv_kernel<kWidth, kLanes, kPasses, kHeads, true>
+                  : &qkv_kernel<kWidth, kLanes, kPasses, kHeads, false>,
+          kThreads / kLanes * kHeads};
 }
 
-// Depends on the model alone, not on alignment: so do the order of sums, and bits.
-Variant choose(int head_dim, std::int64_t rotary) {
-  if (head_dim % kVector != 0 || rotary % (2 * kVector) != 0) return variant<1, 32, 8, 1>();
+// The order of sums, and so bits, depends on the model alone, not on alignment.
+Variant choose(int head_dim, std::int64_t rotary, bool aligned) {
+  if (head_dim % kVector != 0 || rotary % (2 * kVector) != 0) return variant<1, 32, 8, 1>(false);
   const int units = (head_dim / kVector + 1) / 2;
-  if (units <= 8) return variant<kVector, 8, 1, 2>();
-  if (units <= 16) return variant<kVector, 16, 1, 2>();
-  if (units <= 32) return variant<kVector, 32, 1, 2>();
-  return variant<kVector, 32, 2, 1>();
+  if (units <= 8) return variant<kVector, 8, 1, 2>(aligned);
+  if (units <= 16) return variant<kVector, 16, 1, 2>(aligned);
+  if (units <= 32) return variant<kVector, 32, 1, 2>(aligned);
+  return variant<kVector, 32, 2, 1>(aligned);
 }
 
 // Null for an empty array.
@@ -288,35 +291,36 @@ bool on_8_bytes(const View& view) {
 
 void qk_norm_rope_store(Context& context, const QkvArgs& args) {
   check_qkv(args, DType::kBFloat16, DType::kBFloat16);
-  const QkvKernelArgs kernel_args{
-      .qkv = rows_view<const float>(args.qkv),
-      .bias = data_of(args.bias),
-      .q_norm = data_of(args.q_norm),
-      .k_norm = data_of(args.k_norm),
-      .eps = args.eps,
-      .rope = rows_view<const float>(args.rope),
-      .positions = context.stage(args.positions),
-      .slots = context.stage(args.slots),
-      .q = rows_view<Bf16>(args.q),
-      .k = rows_view<Bf16>(args.k),
-      .v = rows_view<Bf16>(args.v),
-      .k_pages = static_cast<Bf16*>(args.pages.k),
-      .v_pages = static_cast<Bf16*>(args.pages.v),
-      .num_q_heads = args.num_q_heads,
-      .num_kv_heads = args.pages.num_kv_heads,
-      .head_dim = args.pages.head_dim,
-      .value_from_key = args.value_from_key,
-      .value_norm = args.value_norm,
-      .inputs_aligned = is_aligned(args.qkv) && is_aligned(args.rope) &&
-                        is_aligned(data_of(args.bias)) && is_aligned(data_of(args.q_norm)) &&
-                        is_aligned(data_of(args.k_norm)),
-      .outputs_aligned = on_8_bytes(args.q) && on_8_bytes(args.k) && on_8_bytes(args.v)};
-  const Variant chosen = choose(args.pages.head_dim, args.rope.cols);
+  const QkvKernelArgs kernel_args{.qkv = rows_view<const float>(args.qkv),
+                                  .bias = data_of(args.bias),
+                                  .q_norm = data_of(args.q_norm),
+                                  .k_norm = data_of(args.k_norm),
+                                  .eps = args.eps,
+                                  .rope = rows_view<const float>(args.rope),
+                                  .positions = context.stage(args.positions),
+                                  .slots = context.stage(args.slots),
+                                  .q = rows_view<Bf16>(args.q),
+                                  .k = rows_view<Bf16>(args.k),
+                                  .v = rows_view<Bf16>(args.v),
+                                  .k_pages = static_cast<Bf16*>(args.pages.k),
+                                  .v_pages = static_cast<Bf16*>(args.pages.v),
+                                  .num_q_heads = args.num_q_heads,
+                                  .num_kv_heads = args.pages.num_kv_heads,
+                                  .head_dim = args.pages.head_dim,
+                                  .value_from_key = args.value_from_key,
+                                  .value_norm = args.value_norm};
+  const bool aligned = is_aligned(args.qkv) && is_aligned(args.rope) &&
+                       is_aligned(data_of(args.bias)) && is_aligned(data_of(args.q_norm)) &&
+                       is_aligned(data_of(args.k_norm)) && on_8_bytes(args.q) &&
+                       on_8_bytes(args.k) && on_8_bytes(args.v);
+  const Variant chosen = choose(args.pages.head_dim, args.rope.cols, aligned);
   const int num_heads = args.num_q_heads + 2 * args.pages.num_kv_heads;
   launch(chosen.kernel,
          {.grid_x = args.qkv.rows,
           .grid_y = (num_heads + chosen.heads - 1) / chosen.heads,
-          .threads = kThreads},
+          .threads = kThreads,
+          .shared_bytes = 0,
+          .starts_early = true},
          context.stream(), kernel_args);
 }
 

@@ -2,6 +2,7 @@
 
 #include "common/base/error.h"
 #include "kernels/cuda/device/activation.h"
+#include "kernels/cuda/device/kernel_order.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/device/view.h"
@@ -45,6 +46,7 @@ __global__ __launch_bounds__(kThreads) void norm_kernel(const NormArgs args) {
   const SharedSpan<float> scratch = memory.take<float>(kWarps);
   const std::int64_t row = blockIdx.x;
   float* x = args.x + row * args.x_stride;
+  begin_in_order();
   float4 values[kPasses];
   float squares = 0.0F;
 #pragma unroll
@@ -82,8 +84,10 @@ template <typename Out, bool kOnce>
 void launch_norm(Context& context, std::int64_t rows, const NormArgs& args) {
   TESSERA_REQUIRE(args.cols <= kMaxPasses * kCtaCols, "rms_norm: rows of ", args.cols,
                   " columns; at most ", kMaxPasses * kCtaCols);
-  const LaunchShape shape{
-      .grid_x = rows, .threads = kThreads, .shared_bytes = SharedMemory::bytes_of<float>(kWarps)};
+  const LaunchShape shape{.grid_x = rows,
+                          .threads = kThreads,
+                          .shared_bytes = SharedMemory::bytes_of<float>(kWarps),
+                          .starts_early = true};
   const std::int64_t passes = (args.cols + kCtaCols - 1) / kCtaCols;
   const auto kernel = passes <= 1   ? &norm_kernel<Out, kOnce, 1>
                       : passes <= 2 ? &norm_kernel<Out, kOnce, 2>
@@ -98,6 +102,7 @@ __global__ __launch_bounds__(kThreads) void scale_kernel(RowsView<float> x,
                                                          bool aligned) {
   const std::int64_t col =
       (std::int64_t{blockIdx.y} * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  begin_in_order();
   if (col >= x.cols) return;
   float* row = x.row(blockIdx.x);
   const float4 value = load_vector(row, col, x.cols, aligned);
@@ -112,6 +117,7 @@ __global__ __launch_bounds__(kThreads) void act_mul_kernel(Activation activation
                                                            bool aligned) {
   const std::int64_t col =
       (std::int64_t{blockIdx.y} * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  begin_in_order();
   if (col >= out.cols) return;
   const float* row = gate_up.row(blockIdx.x);
   const float4 gate = load_vector(row, col, out.cols, aligned);
@@ -126,6 +132,7 @@ __global__ __launch_bounds__(kThreads) void add_kernel(RowsView<float> sum,
                                                        bool aligned) {
   const std::int64_t col =
       (std::int64_t{blockIdx.y} * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  begin_in_order();
   if (col >= sum.cols) return;
   float* row = sum.row(blockIdx.x);
   store_vector(row, col, sum.cols, aligned,
@@ -139,6 +146,7 @@ __global__ __launch_bounds__(kThreads) void gather_kernel(RowsView<const float> 
                                                           bool aligned) {
   const std::int64_t col =
       (std::int64_t{blockIdx.y} * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  begin_in_order();
   if (col >= out.cols) return;
   store_vector(out.row(blockIdx.x), col, out.cols, aligned,
                load_vector(x.row(rows[blockIdx.x]), col, out.cols, aligned));
@@ -151,6 +159,7 @@ __global__ __launch_bounds__(kThreads) void sum_parts_kernel(RowsView<const floa
                                                              bool aligned) {
   const std::int64_t col =
       (std::int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x)) * kVector;
+  begin_in_order();
   if (col >= parts.cols) return;
   float4 values[kParts];
 #pragma unroll
@@ -172,7 +181,8 @@ LaunchShape elementwise(const MatrixView& out) {
   return {.grid_x = out.rows,
           .grid_y = (out.cols + kCtaCols - 1) / kCtaCols,
           .threads = kThreads,
-          .shared_bytes = 0};
+          .shared_bytes = 0,
+          .starts_early = true};
 }
 
 }  // namespace
@@ -267,7 +277,11 @@ void gather_rows(Context& context,
 
 void sum_parts(Context& context, ConstMatrixView parts, std::span<float> out) {
   check_sum_parts(parts, out);
-  const LaunchShape shape{.grid_x = (parts.cols + kCtaCols - 1) / kCtaCols, .threads = kThreads};
+  const LaunchShape shape{.grid_x = (parts.cols + kCtaCols - 1) / kCtaCols,
+                          .grid_y = 1,
+                          .threads = kThreads,
+                          .shared_bytes = 0,
+                          .starts_early = true};
   const auto kernel = parts.rows == 1   ? &sum_parts_kernel<1>
                       : parts.rows == 2 ? &sum_parts_kernel<2>
                       : parts.rows == 4 ? &sum_parts_kernel<4>
