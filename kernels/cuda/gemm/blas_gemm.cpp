@@ -117,7 +117,9 @@ bool fits(const ConstMatrixView& a, const CudaMatrix& w, const MatrixView& c) {
 }  // namespace
 
 void gemm(Context& context, ConstMatrixView a, const CudaMatrix& w, MatrixView c) {
-  if (context.deterministic() || !fits(a, w, c)) return tile_gemm(context, a, w, c);
+  if (context.deterministic()) return tile_gemm(context, a, w, c);
+  if (prefers_narrow_gemm(context, a, w)) return narrow_gemm(context, a, w, c);
+  if (!fits(a, w, c)) return tile_gemm(context, a, w, c);
   check_gemm(a, w.shape(), c, DType::kBFloat16);
   if (a.rows == 0 || w.shape().rows == 0) return;
   static Blas blas;
