@@ -86,6 +86,23 @@ TEST(CudaMeasureTest, PartsOfAVocabularyAreAsItsLeaves) {
   }
 }
 
+// Whatever id of a vector wins, with the first guess of its score and with the second.
+TEST(CudaMeasureTest, SampledTokensAreThoseOfTheHost) {
+  const Matrix logits = random_matrix(1, kCols, /*seed=*/43);
+  const std::span<const float> values(&logits.values[0], kCols);
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    auto measures = wide_measures(MeasureKind::kSampled, seed % 2 == 0 ? 1.0F : 0.3F);
+    measures.resize(1);
+    measures[0].seed = seed;
+    const MeasurePartial got = measured(logits.view(), measures).front();
+    const MeasurePartial want =
+        merge(measure_leaf(values.first(kCols / 2), 0, measures[0]),
+              measure_leaf(values.subspan(kCols / 2), kCols / 2, measures[0]));
+    EXPECT_EQ(got.token, want.token) << "seed " << seed;
+    EXPECT_EQ(got.score, want.score) << "seed " << seed;
+  }
+}
+
 TEST(CudaMeasureTest, WhereARowLiesDoesNotChangeABit) {
   Matrix logits = wide_logits();  // its rows begin anywhere
   Matrix packed(kRows, kCols, /*padding=*/0);

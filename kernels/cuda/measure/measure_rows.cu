@@ -5,6 +5,8 @@
 #include "common/base/error.h"
 #include "common/base/philox.h"
 #include "common/tensor/padding.h"
+#include "kernels/cuda/device/exponential.h"
+#include "kernels/cuda/device/kernel_order.h"
 #include "kernels/cuda/device/launch.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/device/view.h"
@@ -76,9 +78,9 @@ struct Logits {
     for (int pass = 0; pass < kPasses; ++pass) exclude(args.vocabulary, measure, pass);
   }
 
-  // Calls visit(logit, id) for every logit, ids ascending.
+  // Calls visit(x, id) for every logit, ids ascending.
   template <typename Visit>
-  __device__ void each(const Visit& visit) const {
+  __device__ void each(const Visit& visit) {
 #pragma unroll
     for (int pass = 0; pass < kPasses; ++pass) {
 #pragma unroll
@@ -106,34 +108,75 @@ struct Sums {
   float plain = 0.0F;
   float tempered = 0.0F;
   float weighted = 0.0F;
+  TokenId greedy = -1;
 };
+
+__device__ inline Sums operator+(const Sums& a, const Sums& b) {
+  return {a.plain + b.plain, a.tempered + b.tempered, a.weighted + b.weighted,
+          max(a.greedy, b.greedy)};
+}
+
+// Of a row whose sums are one.
+struct PlainSum {
+  float plain = 0.0F;
+  TokenId greedy = -1;
+};
+
+__device__ inline PlainSum operator+(const PlainSum& a, const PlainSum& b) {
+  return {a.plain + b.plain, max(a.greedy, b.greedy)};
+}
 
 __device__ inline float inverse_of(float temperature) {
   return 1.0F / fmaxf(temperature, kLeastTemperature);
 }
 
-// Exponentials and sums in fp32, a tree of some thousand terms: to some 1e-7 of the sum.
-__device__ inline Sums thread_sums(const Logits& logits,
-                                   float high,
-                                   float temperature,
-                                   bool weighted) {
-  Sums sums;
-  if (temperature == 1.0F && !weighted) {
-    logits.each([&](float x, TokenId) { sums.plain += expf(x - high); });
-    sums.tempered = sums.plain;
-    return sums;
-  }
-  const float inverse = inverse_of(temperature);
-  logits.each([&](float x, TokenId) {
-    const float distance = x - high;
-    const float scaled = fmaxf(distance * inverse, -100.0F);
-    const float weight = expf(scaled);
-    sums.plain += expf(distance);
-    sums.tempered += weight;
-    sums.weighted += scaled * weight;
+constexpr float kLog2E = 1.44269504F;
+constexpr float kLn2 = 0.69314718F;
+
+// The CTA's sums, to some 1e-7: exponentials and additions in fp32, a tree of some thousand terms.
+// Leaves exp((l - high) / temperature) in the place of every logit.
+__device__ inline Sums take_plain_sum(Logits& logits,
+                                      float high,
+                                      TokenId greedy,
+                                      SharedSpan<PlainSum> scratch) {
+  PlainSum mine{0.0F, greedy};
+  logits.each([&](float& x, TokenId) {
+    x = fast_exp2((x - high) * kLog2E);
+    mine.plain += x;
   });
-  if (!weighted) sums.weighted = 0.0F;
-  return sums;
+  const PlainSum sum = cta_reduce<kThreads>(
+      mine, scratch, [](const PlainSum& a, const PlainSum& b) { return a + b; });
+  return {sum.plain, sum.plain, 0.0F, sum.greedy};
+}
+
+__device__ inline Sums take_sums(Logits& logits,
+                                 float high,
+                                 TokenId greedy,
+                                 float temperature,
+                                 bool weighted,
+                                 SharedSpan<Sums> scratch) {
+  constexpr float kLeast = -150.0F;  // 2^kLeast is nothing, and finite
+  const float inverse = inverse_of(temperature) * kLog2E;
+  Sums mine{0.0F, 0.0F, 0.0F, greedy};
+  if (weighted) {
+    logits.each([&](float& x, TokenId) {
+      const float distance = x - high;
+      const float scaled = fmaxf(distance * inverse, kLeast);
+      mine.plain += fast_exp2(distance * kLog2E);
+      x = fast_exp2(scaled);
+      mine.tempered += x;
+      mine.weighted += scaled * x;
+    });
+    mine.weighted *= kLn2;
+  } else {
+    logits.each([&](float& x, TokenId) {
+      const float distance = x - high;
+      mine.plain += fast_exp2(distance * kLog2E);
+      x = fast_exp2(distance * inverse);
+      mine.tempered += x;
+    });
+  }
+  return cta_reduce<kThreads>(mine, scratch, [](const Sums& a, const Sums& b) { return a + b; });
 }
 
 struct Choice {
@@ -143,6 +186,17 @@ struct Choice {
 
 __device__ inline Choice better(const Choice& a, const Choice& b) {
   return b.score > a.score || (b.score == a.score && b.token > a.token) ? b : a;
+}
+
+// The best choice of a CTA, on its first thread. @param scratch  [kWarps]
+__device__ inline Choice best_of_cta(Choice choice, SharedSpan<Choice> scratch) {
+  // Few warps have any.
+  if (__any_sync(kAllLanes, choice.token >= 0 ? 1 : 0) != 0) choice = warp_reduce(choice, &better);
+  if (lane_index() == 0) scratch[warp_index()] = choice;
+  __syncthreads();
+  if (threadIdx.x != 0) return choice;
+  for (int warp = 1; warp < kWarps; ++warp) choice = better(choice, scratch[warp]);
+  return choice;
 }
 
 // Gumbel noise of a random word in fp32, to 1e-5. Near u = 1, where -log u is small and the noise
@@ -155,58 +209,144 @@ __device__ inline float approximate_noise(std::uint32_t word) {
   return -__logf(minus_log);
 }
 
-// Finds the best score of a part in two steps: fp32 scores of all ids, which take the place of the
-// logits, with a bound of their error; then exact ones of the few that may be the best.
-// @param row  Logits of the row, id first_id first.
-__device__ inline Choice sampled_choice(Logits& logits,
-                                        const float* row,
-                                        const VocabularyShard& vocabulary,
-                                        const Measure& measure,
-                                        SharedSpan<float> scratch) {
-  constexpr float kLimit = 1e30F;
-  const float inverse = inverse_of(measure.temperature);
-  const bool scaled = measure.temperature > kLeastTemperature;
-  const auto slack = [&](float score) {
-    return scaled ? 4e-5F + fabsf(score) * 0x1p-20F : INFINITY;
-  };
-  float reached = kExcluded;  // by the best, surely
-#pragma unroll
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const auto words =
-        philox4x32_10(measure.seed, static_cast<std::uint32_t>(logits.first_id[pass]) >> 2,
-                      measure.position, measure.denoising_step, RandomStream::kToken);
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      float& x = logits.x[pass][i];
-      if (!(x > kExcluded)) continue;
-      x = fminf(fmaxf(x * inverse, -kLimit), kLimit) +
-          approximate_noise(words[static_cast<std::size_t>(i)]);
-      reached = fmaxf(reached, x - slack(x));
+// Finds the best score t + noise of a part's ids with few logarithms: the sums tell which scores
+// the best may have, and weights and random words which ids may have such scores. Of those few,
+// bounds of the scores in fp32 tell which may be the best, and exact scores which is.
+class Sampler {
+ public:
+  /// @param row  Logits of the row, id vocabulary.first_id first.
+  /// @param end  Id behind the part's last.
+  __device__ Sampler(const float* row,
+                     TokenId end,
+                     const VocabularyShard& vocabulary,
+                     const Measure& measure)
+      : row_(row),
+        end_(end),
+        vocabulary_(vocabulary),
+        measure_(measure),
+        inverse_(inverse_of(measure.temperature)) {}
+
+  /// @param weights  exp(t - max t)
+  /// @param high     The largest logit of the part; @param sum  of the weights.
+  /// @return         The best id of those of this thread that may be the best of the part.
+  __device__ Choice best(Logits& weights, float high, float sum, SharedSpan<float> scratch) const {
+    // The best score is max t + log(sum) and Gumbel noise, so seldom `below` less: in e^-e^below of
+    // all parts, and e^below ids are above.
+    constexpr float kBelow[] = {1.5F, 4.0F};
+    constexpr float kLargest = 1e6F;  // of t, for errors of fp64 to be nothing beside the margin
+    const float top = high * inverse_;
+    unsigned candidates = 0;
+    Bounds bounds;
+    float reached = kExcluded;
+#pragma unroll 1
+    for (int round = 0; round < 3; ++round) {
+      const bool all = round == 2 || !(fabsf(top) < kLargest);
+      const float below = round == 0 ? kBelow[0] : kBelow[1];
+      candidates = all ? all_ids(weights) : likely_ids(weights, __expf(below) / sum);
+      bounds = bounds_of(candidates, weights.first_id[0]);
+      reached =
+          cta_reduce<kThreads>(bounds.lower, scratch, [](float x, float y) { return fmaxf(x, y); });
+      const float expected = top + __logf(sum) - below;
+      if (all || reached >= expected + slack(expected)) break;
     }
+    return bounds.upper < reached ? Choice{} : exact_best(candidates, weights.first_id[0]);
   }
-  reached = cta_reduce<kThreads>(reached, scratch, [](float a, float b) { return fmaxf(a, b); });
-  unsigned candidates = 0;
+
+ private:
+  // Of the best score of a thread.
+  struct Bounds {
+    float lower = kExcluded;
+    float upper = kExcluded;
+  };
+
+  __device__ float slack(float score) const {
+    return measure_.temperature > kLeastTemperature ? 4e-5F + fabsf(score) * 0x1p-20F : INFINITY;
+  }
+
+  __device__ float logit(TokenId id) const {
+    return allowed_logit(row_[id - vocabulary_.first_id], id, vocabulary_, measure_);
+  }
+
+  __device__ auto words(TokenId id) const {
+    return philox4x32_10(measure_.seed, static_cast<std::uint32_t>(id) >> 2, measure_.position,
+                         measure_.denoising_step, RandomStream::kToken);
+  }
+
+  __device__ unsigned all_ids(Logits& weights) const {
+    unsigned ids = 0;
+    unsigned bit = 1;
+    weights.each([&](float&, TokenId id) {
+      if (id < end_) ids |= bit;
+      bit <<= 1;
+    });
+    return ids;
+  }
+
+  // Ids that may have a score of at least max t - log(factor): 1 - u <= -log u = exp(-noise)
+  // <= exp(t - max t) factor. Margins: an error of 1e-4 in a weight; the test is of 1 - u + 2^-24.
+  __device__ unsigned likely_ids(const Logits& weights, float factor) const {
+    constexpr float kMargin = 1.001F;
+    constexpr float kHalfStep = 6e-8F;
+    const float scale = factor * kMargin;
+    unsigned ids = 0;
 #pragma unroll
-  for (int pass = 0; pass < kPasses; ++pass) {
+    for (int pass = 0; pass < kPasses; ++pass) {
+      const auto random = words(weights.first_id[pass]);
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      const float score = logits.x[pass][i];
-      if (score > kExcluded && !(score + slack(score) < reached)) {
-        candidates |= 1U << (pass * kVector + i);
+      for (int i = 0; i < kVector; ++i) {
+        const float u = __uint_as_float(0x3F800000U | (random[static_cast<std::size_t>(i)] >> 9));
+        if (2.0F - u <= weights.x[pass][i] * scale + kHalfStep) ids |= 1U << (pass * kVector + i);
       }
     }
+    return ids;
   }
-  Choice best;
-  for (; candidates != 0; candidates &= candidates - 1) {
-    const int bit = __ffs(static_cast<int>(candidates)) - 1;
-    const TokenId id = logits.first_id[0] + bit / kVector * kThreads * kVector + bit % kVector;
-    const float x = allowed_logit(row[id - vocabulary.first_id], id, vocabulary, measure);
-    const double t = static_cast<double>(x) / measure.temperature;
-    best = better(
-        best, {t + gumbel_noise(measure.seed, measure.position, measure.denoising_step, id), id});
+
+  // Calls visit(id, logit) for the thread's ids of a set.
+  template <typename Visit>
+  __device__ void each_id(unsigned ids, TokenId first_id, const Visit& visit) const {
+#pragma unroll 1
+    for (; ids != 0; ids &= ids - 1) {
+      const int bit = __ffs(static_cast<int>(ids)) - 1;
+      const TokenId id = first_id + bit / kVector * kThreads * kVector + bit % kVector;
+      const float x = logit(id);
+      if (x > kExcluded) visit(id, x);
+    }
   }
-  return best;
-}
+
+  __device__ Bounds bounds_of(unsigned ids, TokenId first_id) const {
+    constexpr float kLimit = 1e30F;
+    Bounds bounds;
+    each_id(ids, first_id, [&](TokenId id, float x) {
+      const auto random = words(id);
+      const int i = id % kVector;
+      const std::uint32_t word = i == 0   ? random[0]
+                                 : i == 1 ? random[1]
+                                 : i == 2 ? random[2]
+                                          : random[3];
+      const float score = fminf(fmaxf(x * inverse_, -kLimit), kLimit) + approximate_noise(word);
+      bounds.lower = fmaxf(bounds.lower, score - slack(score));
+      bounds.upper = fmaxf(bounds.upper, score + slack(score));
+    });
+    return bounds;
+  }
+
+  __device__ Choice exact_best(unsigned ids, TokenId first_id) const {
+    Choice best;
+    each_id(ids, first_id, [&](TokenId id, float x) {
+      const double t = static_cast<double>(x) / measure_.temperature;
+      const double noise =
+          gumbel_noise(measure_.seed, measure_.position, measure_.denoising_step, id);
+      best = better(best, {t + noise, id});
+    });
+    return best;
+  }
+
+  const float* row_;
+  TokenId end_;
+  const VocabularyShard& vocabulary_;
+  const Measure& measure_;
+  float inverse_;
+};
 
 /// A CTA measures a part of a row: some ids of one leaf, which stay in registers.
 template <bool kAligned>
@@ -214,8 +354,9 @@ __global__ __launch_bounds__(kThreads, 4) void measure_part_kernel(const PartArg
   SharedMemory memory;
   const SharedSpan<float> floats = memory.take<float>(kWarps);
   const SharedSpan<Sums> sums_scratch = memory.take<Sums>(kWarps);
+  const SharedSpan<PlainSum> plain_scratch = memory.take<PlainSum>(kWarps);
   const SharedSpan<Choice> choices = memory.take<Choice>(kWarps);
-  const SharedSpan<TokenId> ids = memory.take<TokenId>(kWarps);
+  begin_in_order();
   const std::int64_t row = blockIdx.x / static_cast<unsigned>(args.num_parts);
   const int part = static_cast<int>(blockIdx.x % static_cast<unsigned>(args.num_parts));
   const int leaf = part / args.parts_per_leaf;
@@ -229,33 +370,32 @@ __global__ __launch_bounds__(kThreads, 4) void measure_part_kernel(const PartArg
   Logits logits;
   logits.load<kAligned>(args, measure, logits_row, begin, end);
 
-  float high = kExcluded;
-  logits.each([&](float x, TokenId) { high = fmaxf(high, x); });
-  high = cta_reduce<kThreads>(high, floats, [](float a, float b) { return fmaxf(a, b); });
+  float mine = kExcluded;
+  logits.each([&](float x, TokenId) { mine = fmaxf(mine, x); });
+  const float high =
+      cta_reduce<kThreads>(mine, floats, [](float a, float b) { return fmaxf(a, b); });
   MeasurePartial partial;
   partial.temperature = temperature;
   if (high > kExcluded) {
-    const bool weighted = measure.kind == MeasureKind::kCanvas;
-    const Sums sums = cta_reduce<kThreads>(
-        thread_sums(logits, high, temperature, weighted), sums_scratch,
-        [](const Sums& a, const Sums& b) {
-          return Sums{a.plain + b.plain, a.tempered + b.tempered, a.weighted + b.weighted};
-        });
     TokenId greedy = -1;
-    logits.each([&](float x, TokenId id) {
-      if (x == high) greedy = id;
-    });
-    greedy = cta_reduce<kThreads>(greedy, ids, [](TokenId a, TokenId b) { return max(a, b); });
+    if (mine == high) {
+      logits.each([&](float x, TokenId id) {
+        if (x == high) greedy = id;
+      });
+    }
+    const bool weighted = measure.kind == MeasureKind::kCanvas;
+    const Sums sums = temperature == 1.0F && !weighted
+                          ? take_plain_sum(logits, high, greedy, plain_scratch)
+                          : take_sums(logits, high, greedy, temperature, weighted, sums_scratch);
     partial.max_logit = high;
     partial.plain_sum = sums.plain;
     partial.tempered_sum = sums.tempered;
     partial.tempered_weighted_sum = sums.weighted;
-    partial.greedy_token = greedy;
-    Choice choice{high, greedy};
+    partial.greedy_token = sums.greedy;
+    Choice choice{high, sums.greedy};
     if (measure.kind != MeasureKind::kGreedy && measure.temperature != 0.0F) {
-      choice = cta_reduce<kThreads>(
-          sampled_choice(logits, logits_row, args.vocabulary, measure, floats), choices,
-          [](const Choice& a, const Choice& b) { return better(a, b); });
+      const Sampler sampler(logits_row, args.vocabulary.first_id + end, args.vocabulary, measure);
+      choice = best_of_cta(sampler.best(logits, high, sums.tempered, floats), choices);
     }
     partial.score = choice.score;
     partial.token = choice.token;
@@ -275,6 +415,7 @@ __global__ __launch_bounds__(kWarpSize) void merge_parts_kernel(MeasurePartial* 
                                                                 int row_leaves,
                                                                 std::int64_t num_rows,
                                                                 MeasurePartial* partials) {
+  begin_in_order();
   const std::int64_t row = std::int64_t{blockIdx.x} * kRowsPerWarp + lane_index() / kNumLeaves;
   const int leaf = lane_index() % kNumLeaves;
   const bool present = row < num_rows && leaf < row_leaves;
@@ -297,6 +438,7 @@ __global__ __launch_bounds__(kWarpSize) void merge_parts_kernel(MeasurePartial* 
 
 __global__ __launch_bounds__(kThreads) void soft_cap_kernel(RowsView<float> logits, float cap) {
   const std::int64_t col = std::int64_t{blockIdx.y} * kThreads + static_cast<int>(threadIdx.x);
+  begin_in_order();
   if (col >= logits.cols) return;
   float& logit = logits.row(blockIdx.x)[col];
   logit = cap * tanhf(logit / cap);
@@ -305,6 +447,7 @@ __global__ __launch_bounds__(kThreads) void soft_cap_kernel(RowsView<float> logi
 __global__ __launch_bounds__(kThreads) void exclude_ids_kernel(RowsView<float> logits,
                                                                VocabularyShard vocabulary,
                                                                const Measure* measures) {
+  begin_in_order();
   const Measure measure = measures[blockIdx.x];
   float* row = logits.row(blockIdx.x);
   const int cols = static_cast<int>(logits.cols);
@@ -342,7 +485,8 @@ void measure_rows(Context& context,
           .threads = kThreads,
           .shared_bytes =
               SharedMemory::bytes_of<float>(kWarps) + SharedMemory::bytes_of<Sums>(kWarps) +
-              SharedMemory::bytes_of<Choice>(kWarps) + SharedMemory::bytes_of<TokenId>(kWarps)},
+              SharedMemory::bytes_of<PlainSum>(kWarps) + SharedMemory::bytes_of<Choice>(kWarps),
+          .starts_early = true},
          context.stream(),
          PartArgs{.logits = rows_view<const float>(rows.logits),
                   .leaf_cols = leaf_cols,
@@ -357,7 +501,8 @@ void measure_rows(Context& context,
          {.grid_x = (rows.logits.rows + kRowsPerWarp - 1) / kRowsPerWarp,
           .grid_y = 1,
           .threads = kWarpSize,
-          .shared_bytes = 0},
+          .shared_bytes = 0,
+          .starts_early = true},
          context.stream(), parts, parts_per_leaf, static_cast<int>(rows.row_leaves),
          rows.logits.rows, partials);
 }
@@ -367,7 +512,8 @@ void soft_cap(Context& context, MatrixView logits, float cap) {
          {.grid_x = logits.rows,
           .grid_y = (logits.cols + kThreads - 1) / kThreads,
           .threads = kThreads,
-          .shared_bytes = 0},
+          .shared_bytes = 0,
+          .starts_early = true},
          context.stream(), rows_view<float>(logits), cap);
 }
 
@@ -376,7 +522,11 @@ void exclude_ids(Context& context,
                  const VocabularyShard& vocabulary,
                  const Measure* measures) {
   launch(&exclude_ids_kernel,
-         {.grid_x = logits.rows, .grid_y = 1, .threads = kThreads, .shared_bytes = 0},
+         {.grid_x = logits.rows,
+          .grid_y = 1,
+          .threads = kThreads,
+          .shared_bytes = 0,
+          .starts_early = true},
          context.stream(), rows_view<float>(logits), vocabulary, measures);
 }
 
