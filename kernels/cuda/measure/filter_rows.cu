@@ -89,6 +89,37 @@ __global__ __launch_bounds__(kNumDigits) void clear_bins_kernel(DigitBin* bins) 
   bins[std::int64_t{blockIdx.x} * kNumDigits + threadIdx.x] = DigitBin{0, 0};
 }
 
+// The masses of a warp's lanes that `belongs` is true for, together.
+__device__ inline Count sum_of_masses(bool belongs, Count mass) {
+  constexpr int kLowBits = 20;  // masses are at most 2^40: both halves of 32 of them fit
+  const auto part = [&](Count bits) {
+    return Count{__reduce_add_sync(kAllLanes, belongs ? static_cast<unsigned>(bits) : 0U)};
+  };
+  return (part(mass >> kLowBits) << kLowBits) + part(mass & ((Count{1} << kLowBits) - 1));
+}
+
+// Adds a digit and a mass of every lane of `present` to the bins. Lanes with the same digit are
+// summed first, for the most frequent digits: in the first rounds there are few of them.
+__device__ inline void add_digits(
+    SharedSpan<Count> counts, SharedSpan<Count> masses, unsigned present, int digit, Count mass) {
+  constexpr int kGroups = 4;
+  for (int group = 0; group < kGroups && present != 0; ++group) {
+    const int first = __ffs(static_cast<int>(present)) - 1;
+    const int chosen = __shfl_sync(kAllLanes, digit, first);
+    const bool belongs = (present >> lane_index() & 1U) != 0 && digit == chosen;
+    const unsigned members = __ballot_sync(kAllLanes, belongs ? 1 : 0);
+    const Count sum = sum_of_masses(belongs, mass);
+    if (lane_index() == first) {
+      shared_atomic_add(counts, digit, static_cast<Count>(__popc(members)));
+      shared_atomic_add(masses, digit, sum);
+    }
+    present &= ~members;
+  }
+  if ((present >> lane_index() & 1U) == 0) return;
+  shared_atomic_add(counts, digit, Count{1});
+  shared_atomic_add(masses, digit, mass);
+}
+
 /// Integer sums: in any order the same.
 __global__ __launch_bounds__(kThreads) void count_digits_kernel(const Rows rows,
                                                                 const DigitQuery* queries,
@@ -103,14 +134,18 @@ __global__ __launch_bounds__(kThreads) void count_digits_kernel(const Rows rows,
     masses[digit] = 0;
   }
   __syncthreads();
-  each_logit(rows, [&](float logit, TokenId id) {
-    if (!(logit > kExcluded)) return;
-    const LogitKey digits = key_of(logit, id) >> query.shift;
-    if (digits >> 8 != query.prefix) return;
-    const int digit = static_cast<int>(digits & 0xFFU);
-    shared_atomic_add(counts, digit, Count{1});
-    shared_atomic_add(masses, digit, Count{mass_of(logit, query)});
-  });
+  const int begin = static_cast<int>(blockIdx.y) * kChunkCols;
+  const int end = min(begin + kChunkCols, static_cast<int>(rows.logits.cols));
+  const float* row = rows.logits.row(blockIdx.x);
+  for (int first = begin; first < end; first += kThreads) {  // whole warps
+    const int col = first + static_cast<int>(threadIdx.x);
+    const float logit = col < end ? row[col] : kExcluded;
+    const LogitKey digits = key_of(logit, rows.first_id + col) >> query.shift;
+    const bool counts_here = logit > kExcluded && digits >> 8 == query.prefix;
+    const Count mass = counts_here ? Count{mass_of(logit, query)} : Count{0};
+    add_digits(counts, masses, __ballot_sync(kAllLanes, counts_here ? 1 : 0),
+               static_cast<int>(digits & 0xFFU), mass);
+  }
   __syncthreads();
   for (int digit = static_cast<int>(threadIdx.x); digit < kNumDigits; digit += kThreads) {
     const Count count = counts[digit];
