@@ -46,6 +46,16 @@ void row_cases(Reporter& reporter) {
                       part(gate_up, DType::kFloat32, rows, 2 * kIntermediate, run),
                       part(product, DType::kBFloat16, rows, kIntermediate, run));
     });
+    for (const std::int64_t ranks : {2, 4}) {
+      const std::int64_t values = rows * kHidden;
+      reporter.row("sum_parts of " + std::to_string(ranks) + suffix,
+                   static_cast<double>((ranks + 1) * values) * 4, 0, [&](int run) {
+                     const MatrixView sum = part(x, DType::kFloat32, 1, values, run);
+                     backend.sum_parts(
+                         part(gate_up, DType::kFloat32, ranks, values, run),
+                         {static_cast<float*>(sum.data), static_cast<std::size_t>(values)});
+                   });
+    }
     const kernels::Buffer table = random_bf16(backend, kVocabSize * kHidden);
     std::vector<TokenId> ids(static_cast<std::size_t>(rows));
     for (std::size_t i = 0; i < ids.size(); ++i) {
