@@ -9,7 +9,7 @@
 set -euo pipefail
 
 if [[ "$1" == --list ]]; then
-  find "$2" -name '*.registers' -exec cat {} + | sort -u -k2,2 -k1,1 >"$3"
+  find "$2" -name '*.registers' -exec cat {} + | sort -u -k2 -k1,1 >"$3"
   exit
 fi
 
