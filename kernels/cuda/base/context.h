@@ -54,6 +54,14 @@ class Context {
   /// As Backend::capture.
   std::unique_ptr<Graph> capture(const std::function<void()>& work);
 
+  /// What the products of this back end keep between calls, made by the first: a T, always the
+  /// same.
+  template <typename T>
+  T& products() {
+    if (products_ == nullptr) products_ = std::make_shared<T>();
+    return *static_cast<T*>(products_.get());
+  }
+
   /// Device memory for one operation, not preserved. Grows in the first steps of a model only.
   /// @throws Error{kInternal} if it must grow although there are graphs that use it.
   std::byte* scratch(std::int64_t num_bytes);
@@ -71,6 +79,7 @@ class Context {
   Buffer staging_device_;
   std::int64_t staged_ = 0;  // bytes of the ring in use
   Buffer scratch_;
+  std::shared_ptr<void> products_;
   bool has_graphs_ = false;
   StepArrays step_arrays_;
   Event step_arrays_copied_;

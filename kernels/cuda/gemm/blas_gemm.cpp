@@ -57,7 +57,7 @@ struct Plan {
   cublasLtMatmulAlgo_t algorithm = {};
 };
 
-// Handle, operation and plans of the process; one thread and one GPU use them.
+// Handle, operation and plans of one back end.
 class Blas {
  public:
   Blas() {
@@ -71,6 +71,13 @@ class Blas {
     TESSERA_CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(
         preference_, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace));
   }
+  ~Blas() {
+    cublasLtMatmulPreferenceDestroy(preference_);
+    cublasLtMatmulDescDestroy(operation_);
+    cublasLtDestroy(handle_);
+  }
+  Blas(const Blas&) = delete;
+  Blas& operator=(const Blas&) = delete;
 
   void multiply(Context& context, const GemmShape& shape, const void* w, const void* a, void* c) {
     const Plan& plan = plan_of(shape);
@@ -122,15 +129,14 @@ void gemm(Context& context, ConstMatrixView a, const CudaMatrix& w, MatrixView c
   if (!fits(a, w, c)) return tile_gemm(context, a, w, c);
   check_gemm(a, w.shape(), c, DType::kBFloat16);
   if (a.rows == 0 || w.shape().rows == 0) return;
-  static Blas blas;
-  blas.multiply(context,
-                {.n = w.shape().rows,
-                 .m = a.rows,
-                 .k = w.shape().cols,
-                 .w_stride = w.row_stride(),
-                 .a_stride = a.row_stride,
-                 .c_stride = c.row_stride},
-                w.data(), a.data, c.data);
+  context.products<Blas>().multiply(context,
+                                    {.n = w.shape().rows,
+                                     .m = a.rows,
+                                     .k = w.shape().cols,
+                                     .w_stride = w.row_stride(),
+                                     .a_stride = a.row_stride,
+                                     .c_stride = c.row_stride},
+                                    w.data(), a.data, c.data);
 }
 
 }  // namespace tessera::kernels::cuda
