@@ -53,7 +53,7 @@ class Workspace {
         shard_(shard),
         input_(input),
         rows_(input.max_step_rows),
-        group_(std::min(rows_, kRowGroup)),
+        group_(input.on_gpu ? rows_ : std::min(rows_, kRowGroup)),
         element_(input.element_bytes) {}
 
   std::int64_t bytes() const {
@@ -102,7 +102,7 @@ class Workspace {
     const std::int64_t logits_rows =
         std::max(std::min(rows_, kLogitsGroup),
                  std::min(std::int64_t{spec_.canvas_length.value_or(0)}, kCanvasGroup));
-    return group_ * spec_.hidden_size * (kFloat + element_) +
+    return std::min(rows_, kRowGroup) * spec_.hidden_size * (kFloat + element_) +
            logits_rows * shard_.vocab.size() * kFloat;
   }
 

@@ -7,8 +7,9 @@
 
 namespace tessera {
 
-/// The widest rows of a step are made and used up in groups: enough rows to make a product
-/// compute-bound, few enough that their workspaces stay in cache and small.
+/// On hosts the widest rows of a step are made and used up in groups: enough rows to make a product
+/// compute-bound, few enough that their workspaces stay in cache and small. Weights would be read
+/// for each, which costs a GPU more: there all rows of a step are one group.
 inline constexpr std::int64_t kRowGroup = 256;
 /// Rows whose logits are stored at a time, 4 bytes for every id of the rank's vocabulary: filtered
 /// ones, and those of a canvas, of which there are many at once.
@@ -19,7 +20,8 @@ inline constexpr std::int64_t kCanvasGroup = 64;
 struct MemoryPlanInput {
   std::int32_t tp = 1;
   ExpertSharding experts = ExpertSharding::kByWidth;
-  std::int32_t element_bytes = 2;  ///< Of weights, K/V and activations: 2 (cpu), 4 (reference).
+  std::int32_t element_bytes = 2;  ///< Of weights, K/V and activations: 2, 4 (reference).
+  bool on_gpu = false;
   std::int32_t max_step_rows = 0;
   std::int32_t max_sequences = 0;
   std::int32_t max_model_len = 0;

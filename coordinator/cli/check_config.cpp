@@ -92,6 +92,7 @@ MemoryPlan memory_plan_of(const ServerConfig& config) {
   input.tp = config.tp;
   if (config.expert_parallel) input.experts = ExpertSharding::kByExpert;
   input.element_bytes = config.backend == "reference" ? 4 : 2;
+  input.on_gpu = config.backend == "cuda";
   input.max_step_rows = step_rows(config);
   input.max_sequences = config.max_running_requests;
   const ModelSpec spec = read_model_spec(config.model);

@@ -12,9 +12,9 @@ namespace tessera {
 namespace {
 
 template <typename Work>
-void for_each_group(std::int64_t num_rows, const Work& work) {
-  for (std::int64_t begin = 0; begin < num_rows; begin += kRowGroup) {
-    work(IndexRange{begin, std::min(num_rows, begin + kRowGroup)});
+void for_each_group(std::int64_t num_rows, std::int64_t group, const Work& work) {
+  for (std::int64_t begin = 0; begin < num_rows; begin += group) {
+    work(IndexRange{begin, std::min(num_rows, begin + group)});
   }
 }
 
@@ -57,15 +57,15 @@ Decoder::Decoder(const ModelSpec& spec,
       weights_(weights),
       backend_(backend),
       sum_(sum),
-      max_rows_(num_workspace_rows(max_rows)) {
+      max_rows_(num_workspace_rows(max_rows)),
+      group_(backend.computes_in_host_memory() ? std::min(max_rows_, kRowGroup) : max_rows_) {
   const DType activation = backend.activation_dtype();
-  const std::int64_t group = std::min(max_rows_, kRowGroup);
   residual_ = workspace(DType::kFloat32, spec.hidden_size, max_rows_);
   delta_ = workspace(DType::kFloat32, spec.hidden_size, max_rows_);
   normed_ = workspace(activation, spec.hidden_size, max_rows_);
-  reserve_attention(group);
-  gate_up_ = workspace(DType::kFloat32, 2 * shard.intermediate.size(), group);
-  product_ = workspace(activation, shard.intermediate.size(), group);
+  reserve_attention();
+  gate_up_ = workspace(DType::kFloat32, 2 * shard.intermediate.size(), group_);
+  product_ = workspace(activation, shard.intermediate.size(), group_);
   reserve_experts();
   for (const AttentionSpec& kind : spec.attention_kinds) fill_rope(kind.rope, num_positions);
   gathered_ids_.reserve(static_cast<std::size_t>(max_rows_));
@@ -90,7 +90,7 @@ void Decoder::reserve_experts() {
   chosen_weights_ = backend_.allocate(slots * static_cast<std::int64_t>(sizeof(float)));
 }
 
-void Decoder::reserve_attention(std::int64_t group) {
+void Decoder::reserve_attention() {
   const DType activation = backend_.activation_dtype();
   std::int64_t widest_q = 0;
   std::int64_t widest_kv = 0;
@@ -101,7 +101,7 @@ void Decoder::reserve_attention(std::int64_t group) {
     widest_qkv = std::max(widest_qkv, kind.q.size() + 2 * kind.kv.size());
     attention_.push_back(workspace(activation, kind.attention.size(), max_rows_));
   }
-  qkv_ = workspace(DType::kFloat32, widest_qkv, group);
+  qkv_ = workspace(DType::kFloat32, widest_qkv, group_);
   q_ = workspace(activation, widest_q, max_rows_);
   k_ = workspace(backend_.cache_dtype(), widest_kv, max_rows_);
   v_ = workspace(backend_.cache_dtype(), widest_kv, max_rows_);
@@ -246,7 +246,7 @@ void Decoder::attention(std::int32_t index, const RowBatch& batch, const kernels
   const std::int64_t rows = batch.num_rows();
   const AttentionSpec& kind = spec_.attention_of(index);
   const AttentionShard& shard = shard_.attention_of(spec_, index);
-  for_each_group(rows, [&](IndexRange group) { project(index, batch, pages, group); });
+  for_each_group(rows, group_, [&](IndexRange group) { project(index, batch, pages, group); });
   const MatrixView out = attention_[spec_.kind_of(index)].rows(rows);
   backend_.block_attention({.q = leading_cols(q_.rows(rows), shard.q.size()),
                             .k = leading_cols(k_.rows(rows), shard.kv.size()),
@@ -311,7 +311,7 @@ void Decoder::feed_forward(const LayerWeights& layer, const MatrixView& residual
 }
 
 void Decoder::mlp(const MlpWeights& weights, std::int64_t num_rows) {
-  for_each_group(num_rows, [&](IndexRange rows) {
+  for_each_group(num_rows, group_, [&](IndexRange rows) {
     const MatrixView gate_up = gate_up_.rows(rows.size());
     const MatrixView product = product_.rows(rows.size());
     backend_.gemm(normed_.rows(rows), *weights.gate_up, gate_up);

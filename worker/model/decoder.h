@@ -86,7 +86,7 @@ class Decoder {
   };
 
   Workspace workspace(DType dtype, std::int64_t cols, std::int64_t rows);
-  void reserve_attention(std::int64_t group);
+  void reserve_attention();
   void fill_rope(const RopeSpec& spec, std::int32_t num_positions);
   void gather(std::span<const TokenId> ids, const MatrixView& out);
   void apply_recipes(std::span<const RecipeEntry> recipes, const MatrixView& residual);
@@ -110,6 +110,7 @@ class Decoder {
   kernels::Backend& backend_;
   TensorSum& sum_;
   std::int64_t max_rows_;
+  std::int64_t group_;  ///< Rows of the widest products at a time.
 
   Workspace residual_;  // fp32 [rows, hidden]
   Workspace delta_;     // fp32 [rows, hidden]: what a half layer adds
