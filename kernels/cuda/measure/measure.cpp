@@ -6,6 +6,7 @@
 #include "common/base/error.h"
 #include "common/tensor/padding.h"
 #include "kernels/cuda/gemm/gemm.h"
+#include "kernels/cuda/measure/exclude_ids.h"
 #include "kernels/cuda/measure/measure_rows.h"
 #include "kernels/op_checks.h"
 
