@@ -94,22 +94,6 @@ T __shfl_xor_sync(unsigned lanes,
                   const TesseraSite& site = TesseraSite::current()) {
   return __shfl_sync(lanes, value, ::tessera::kernels::cuda::emulation::this_lane() ^ mask, site);
 }
-template <typename T>
-T __shfl_down_sync(unsigned lanes,
-                   T value,
-                   int distance,
-                   const TesseraSite& site = TesseraSite::current()) {
-  const int lane = ::tessera::kernels::cuda::emulation::this_lane();
-  return __shfl_sync(lanes, value, lane + distance < 32 ? lane + distance : lane, site);
-}
-template <typename T>
-T __shfl_up_sync(unsigned lanes,
-                 T value,
-                 int distance,
-                 const TesseraSite& site = TesseraSite::current()) {
-  const int lane = ::tessera::kernels::cuda::emulation::this_lane();
-  return __shfl_sync(lanes, value, lane >= distance ? lane - distance : lane, site);
-}
 inline unsigned __ballot_sync(unsigned lanes,
                               int predicate,
                               const TesseraSite& site = TesseraSite::current()) {
@@ -160,9 +144,6 @@ inline int __popc(unsigned value) {
 inline int __ffs(int value) {
   return __builtin_ffs(value);
 }
-inline int __clz(int value) {
-  return value == 0 ? 32 : __builtin_clz(static_cast<unsigned>(value));
-}
 template <typename T>
 T __ldg(const T* address) {
   return *address;
@@ -173,20 +154,11 @@ T atomicAdd(T* address, T value) {  // of global memory: nothing else runs meanw
   *address = before + value;
   return before;
 }
-template <typename T>
-T atomicMax(T* address, T value) {
-  const T before = *address;
-  *address = std::max(before, value);
-  return before;
-}
 inline float __expf(float x) {
   return std::exp(x);
 }
 inline float __logf(float x) {
   return std::log(x);
-}
-inline float __fdividef(float a, float b) {
-  return a / b;
 }
 inline float rsqrtf(float x) {
   return 1.0F / std::sqrt(x);
@@ -195,11 +167,6 @@ inline float __uint_as_float(unsigned bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
-}
-inline unsigned __float_as_uint(float value) {
-  unsigned bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
 }
 
 struct alignas(16) uint4 {

@@ -4,7 +4,6 @@
 #include <array>
 #include <boost/context/fiber.hpp>
 #include <boost/context/pooled_fixedsize_stack.hpp>
-#include <deque>
 #include <exception>
 #include <map>
 #include <numeric>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "common/base/error.h"
+#include "kernels/cuda/emulation/cta_state.h"
 #include "kernels/cuda/emulation/execution.h"
 #include "kernels/cuda/emulation/shared_tracker.h"
 
@@ -21,7 +21,6 @@ namespace {
 
 namespace context = boost::context;
 
-constexpr unsigned kLanes = 32;
 constexpr unsigned kAllLanes = 0xFFFFFFFFU;
 constexpr std::size_t kStackBytes = 64 << 10;
 constexpr int kPoisonByte = 0xFF;
@@ -29,76 +28,6 @@ constexpr int kPoisonByte = 0xFF;
 std::string text_of(const Site& site) {
   return detail::concat(site.file_name(), ":", site.line());
 }
-
-struct Copy {
-  void* to = nullptr;
-  const void* from = nullptr;  // null: zeros
-  int num_bytes = 0;
-};
-
-enum class State { kReady, kAtCtaBarrier, kAtWarpBarrier, kAtPhase, kDone };
-
-// Of each warp, its first accesses that are not ordered before something: those of this warp epoch.
-using Clock = std::vector<std::uint32_t>;
-
-void join(Clock& clock, const Clock& other) {
-  if (clock.size() < other.size()) clock.resize(other.size());
-  for (std::size_t i = 0; i < other.size(); ++i) clock[i] = std::max(clock[i], other[i]);
-}
-
-struct Phases {
-  int num_arrivals = 0;  // that complete a phase
-  int num_missing = 0;   // of the phase that is under way
-  unsigned parity = 0;   // and its parity
-  Clock arrived;         // what is ordered before those arrivals
-  Clock released;        // before the last phase that was completed
-};
-
-struct Thread {
-  context::fiber fiber;
-  Index3 index;
-  State state = State::kReady;
-  Site site;
-  unsigned lanes = 0;         // that meet at the warp barrier it waits at
-  bool orders_memory = true;  // that barrier: a shuffle does not
-  bool has_waited = false;    // for the previous kernel
-  std::uint32_t warp_epoch = 0;
-  std::uint32_t exchanges = 0;
-  std::deque<std::vector<Copy>> groups;
-  std::vector<Copy> open_group;
-  std::vector<PendingProduct> products;
-  Phases* phases = nullptr;  // that it waits at
-  unsigned parity = 0;       // and for which
-  Clock seen;                // of other warps, through phases
-};
-
-// The smallest element that kernels share: bf16.
-constexpr std::ptrdiff_t kGranule = 2;
-
-// Last accesses to one granule of shared memory. A thread's number is one more than its index.
-struct Touch {
-  std::uint32_t cta_epoch = 0;
-  std::uint32_t warp_epoch = 0;
-  std::uint16_t thread = 0;
-  bool several = false;  // of this epoch, from other warps too
-};
-struct Shadow {
-  Touch write;
-  Touch read;
-  Touch atomic;
-};
-
-// The last read of a granule by a warp: phases may order those of one warp and not of another.
-struct WarpRead {
-  std::uint32_t end_epoch = 0;  // one more than that of the warp
-  std::uint16_t thread = 0;
-  bool several = false;
-};
-
-// Two exchange areas per warp: a lane may be one exchange ahead of another, never two.
-struct Warp {
-  std::array<std::array<std::byte, kLanes * kExchangeBytes>, 2> slots;
-};
 
 class Cta {
  public:
