@@ -4,6 +4,7 @@
 
 #include "tests/kernels/backend_fixture.h"
 #include "tests/kernels/cuda_cases.h"
+#include "tests/kernels/expect_product.h"
 
 // Products of the default mode, which the case list, in deterministic mode, does not reach.
 namespace tessera::kernels {
@@ -48,19 +49,7 @@ TEST_F(CudaGemmTest, MatchesTheDefinition) {
     const TypedMatrix w = random(c.n, c.k, 2);
     Matrix got(c.m, c.n);
     backend_->gemm(a.view(), *packed(w), got.view());
-    for (std::int64_t i = 0; i < c.m; ++i) {
-      for (std::int64_t j = 0; j < c.n; ++j) {
-        double want = 0.0;
-        double size = 0.0;
-        for (std::int64_t k = 0; k < c.k; ++k) {
-          const double term = double{a.at(i, k)} * double{w.at(j, k)};
-          want += term;
-          size += std::abs(term);
-        }
-        ASSERT_NEAR(got.at(i, j), want, 1e-6 * size) << i << ", " << j;
-      }
-    }
-    EXPECT_TRUE(got.padding_untouched());
+    expect_product(a, w, got);
   }
 }
 

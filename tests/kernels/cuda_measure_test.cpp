@@ -17,10 +17,10 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 constexpr std::int64_t kCols = 2 * 9504;  // two leaves of three parts
-constexpr std::int64_t kRows = 6;
+constexpr std::int64_t kMeasuredRows = 6;
 
 Matrix wide_logits() {
-  Matrix logits = random_matrix(kRows, kCols, /*seed=*/41);
+  Matrix logits = random_matrix(kMeasuredRows, kCols, /*seed=*/41);
   for (std::int64_t i = 0; i < kCols; ++i) {
     logits.at(1, i) = 0.5F;                            // all equal
     logits.at(2, i) = i % 7 == 0 ? kNaN : -kInfinity;  // nothing to choose
@@ -35,7 +35,7 @@ Matrix wide_logits() {
 }
 
 std::vector<Measure> wide_measures(MeasureKind kind, float temperature) {
-  std::vector<Measure> measures(kRows);
+  std::vector<Measure> measures(kMeasuredRows);
   for (std::size_t i = 0; i < measures.size(); ++i) {
     measures[i].kind = kind;
     measures[i].temperature = temperature;
@@ -64,7 +64,7 @@ TEST(CudaMeasureTest, PartsOfAVocabularyAreAsItsLeaves) {
         std::pair{MeasureKind::kSampled, 0.3F}, std::pair{MeasureKind::kCanvas, 2.0F}}) {
     const auto measures = wide_measures(kind, temperature);
     const auto got = measured(logits.view(), measures);
-    for (std::int64_t row = 0; row < kRows; ++row) {
+    for (std::int64_t row = 0; row < kMeasuredRows; ++row) {
       SCOPED_TRACE(::testing::Message() << "row " << row << ", temperature " << temperature);
       const auto i = static_cast<std::size_t>(row);
       const std::span<const float> values(&logits.at(row, 0), kCols);
@@ -105,8 +105,8 @@ TEST(CudaMeasureTest, SampledTokensAreThoseOfTheHost) {
 
 TEST(CudaMeasureTest, WhereARowLiesDoesNotChangeABit) {
   Matrix logits = wide_logits();  // its rows begin anywhere
-  Matrix packed(kRows, kCols, /*padding=*/0);
-  for (std::int64_t row = 0; row < kRows; ++row) {
+  Matrix packed(kMeasuredRows, kCols, /*padding=*/0);
+  for (std::int64_t row = 0; row < kMeasuredRows; ++row) {
     std::copy_n(&logits.at(row, 0), kCols, &packed.at(row, 0));
   }
   const auto measures = wide_measures(MeasureKind::kSampled, 0.7F);
@@ -161,12 +161,12 @@ TEST(CudaMeasureTest, PassesOverLogitsAreThoseOfTheHost) {
     measures[i].penalty = 100.0F;
   }
   const auto backend = backend_cases().front().create();
-  std::vector<LogitStatistics> got(kRows);
-  std::vector<LogitStatistics> want(kRows);
+  std::vector<LogitStatistics> got(kMeasuredRows);
+  std::vector<LogitStatistics> want(kMeasuredRows);
   backend->logit_statistics(on_device, measures, got);
   logit_statistics_on_host(on_host, measures, want);
-  std::vector<DigitQuery> queries(kRows);
-  for (std::size_t i = 0; i < kRows; ++i) {
+  std::vector<DigitQuery> queries(kMeasuredRows);
+  for (std::size_t i = 0; i < kMeasuredRows; ++i) {
     EXPECT_EQ(got[i].partial.token, want[i].partial.token) << "row " << i;
     EXPECT_EQ(got[i].partial.max_logit, want[i].partial.max_logit) << "row " << i;
     EXPECT_NEAR(got[i].partial.plain_sum, want[i].partial.plain_sum,
@@ -176,7 +176,7 @@ TEST(CudaMeasureTest, PassesOverLogitsAreThoseOfTheHost) {
     queries[i] = {i == 0 ? LogitKey{0xBF} : 0, want[i].partial.max_logit, 0.8F, i == 0 ? 48 : 56,
                   i != 3};
   }
-  std::vector<DigitBin> bins(kRows * kNumDigits, DigitBin{1, 1});
+  std::vector<DigitBin> bins(kMeasuredRows * kNumDigits, DigitBin{1, 1});
   std::vector<DigitBin> host_bins = bins;
   backend->count_digits(on_device, queries, bins);
   count_digits_on_host(on_host, queries, host_bins);

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int32_t kExperts = 8;
 constexpr std::int32_t kPerToken = 2;
-constexpr std::int64_t kRows = 70;
+constexpr std::int64_t kMoeRows = 70;
 constexpr std::int64_t kHidden = 72;
 constexpr std::int64_t kWidth = 64;
 
@@ -32,16 +32,16 @@ Matrix run(const CudaOptions& options, std::int32_t down_leaves) {
   weights.down = packed(*backend, {kExperts * kHidden, kWidth, down_leaves, kExperts}, 2);
   weights.shared_gate_up = packed(*backend, {2 * kWidth, kHidden, 1, 1, true}, 3);
   weights.shared_down = packed(*backend, {kHidden, kWidth, kNumLeaves, 1}, 4);
-  const TypedMatrix x(DType::kBFloat16, random_matrix(kRows, kHidden, 5));
+  const TypedMatrix x(DType::kBFloat16, random_matrix(kMoeRows, kHidden, 5));
   std::vector<std::int32_t> experts;
-  for (std::int32_t row = 0; row < kRows; ++row) {
+  for (std::int32_t row = 0; row < kMoeRows; ++row) {
     experts.push_back(row % 3);
     experts.push_back(3 + row % 5);
   }
   const std::vector<float> expert_weights(experts.size(), 0.75F);
   std::vector<std::byte> workspace(
-      static_cast<std::size_t>(backend->moe_workspace_bytes(weights, kPerToken, kRows)));
-  Matrix out(kRows, kHidden);
+      static_cast<std::size_t>(backend->moe_workspace_bytes(weights, kPerToken, kMoeRows)));
+  Matrix out(kMoeRows, kHidden);
   backend->moe_experts({.x = x.view(),
                         .weights = &weights,
                         .activation = Activation::kSilu,
@@ -58,7 +58,7 @@ TEST(CudaMoeTest, BothModesAgree) {
   for (const std::int32_t down_leaves : {1, kNumLeaves}) {  // by expert, by width
     const Matrix one = run({.deterministic = true}, down_leaves);
     const Matrix other = run({.deterministic = false}, down_leaves);
-    for (std::int64_t row = 0; row < kRows; ++row) {
+    for (std::int64_t row = 0; row < kMoeRows; ++row) {
       for (std::int64_t n = 0; n < kHidden; ++n) {
         ASSERT_NEAR(one.at(row, n), other.at(row, n), 1e-3) << row << ", " << n;
       }

@@ -5,6 +5,7 @@
 
 #include "kernels/partition.h"
 #include "tests/kernels/backend_fixture.h"
+#include "tests/kernels/expect_product.h"
 #include "tests/support/error_matchers.h"
 
 namespace tessera::kernels {
@@ -59,20 +60,7 @@ TEST_P(GemmTest, MatchesTheDefinition) {
     TypedMatrix a = random(c.m, c.k, 1);
     const TypedMatrix w = random(c.n, c.k, 2);
     const Matrix got = multiply(*backend_, a, w, {0, c.k, c.k_leaves, c.row_leaves});
-    for (std::int64_t i = 0; i < c.m; ++i) {
-      for (std::int64_t j = 0; j < c.n; ++j) {
-        double want = 0.0;
-        double size = 0.0;
-        for (std::int64_t k = 0; k < c.k; ++k) {
-          const double term = double{a.at(i, k)} * double{w.at(j, k)};
-          want += term;
-          size += std::abs(term);
-        }
-        // Every addition of the chain rounds a sum below `size` by 2^-24 of it, at random.
-        ASSERT_NEAR(got.at(i, j), want, 1e-6 * size) << i << ", " << j;
-      }
-    }
-    EXPECT_TRUE(got.padding_untouched());
+    expect_product(a, w, got);
   }
 }
 
@@ -104,24 +92,24 @@ TEST_P(GemmTest, RanksAddUpToTheSameBits) {
 
 // More rows and longer sums than what a kernel holds at a time, in any number.
 TEST_P(GemmTest, ARowDoesNotDependOnTheOthers) {
-  constexpr std::int64_t kNumRows = 110;
+  constexpr std::int64_t kAllRows = 110;
   constexpr std::int64_t kCols = 1344;
   const TypedMatrix w = random(70, kCols, 6);
   std::vector<std::int64_t> counts = {50, 97, 109};
   for (std::int64_t m = 1; m <= 40; ++m) counts.push_back(m);
   for (const std::int32_t k_leaves : {1, 8}) {
-    TypedMatrix all = random(kNumRows, kCols, 5);
+    TypedMatrix all = random(kAllRows, kCols, 5);
     const Matrix together = multiply(*backend_, all, w, {0, kCols, k_leaves, 1});
     for (const std::int64_t m : counts) {
       // The last m of the rows.
       TypedMatrix some(activation(), m, kCols);
       for (std::int64_t i = 0; i < m; ++i) {
-        for (std::int64_t k = 0; k < kCols; ++k) some.set(i, k, all.at(kNumRows - m + i, k));
+        for (std::int64_t k = 0; k < kCols; ++k) some.set(i, k, all.at(kAllRows - m + i, k));
       }
       const Matrix got = multiply(*backend_, some, w, {0, kCols, k_leaves, 1});
       for (std::int64_t i = 0; i < m; ++i) {
         for (std::int64_t j = 0; j < w.rows(); ++j) {
-          ASSERT_EQ(got.at(i, j), together.at(kNumRows - m + i, j)) << m << " rows, row " << i;
+          ASSERT_EQ(got.at(i, j), together.at(kAllRows - m + i, j)) << m << " rows, row " << i;
         }
       }
     }

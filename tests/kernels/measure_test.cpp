@@ -15,8 +15,8 @@
 namespace tessera::kernels {
 namespace {
 
-constexpr std::int32_t kVocabSize = 300;
-constexpr std::int32_t kHidden = 4;
+constexpr std::int32_t kShardedVocab = 300;
+constexpr std::int32_t kShardedHidden = 4;
 
 // Shards as threads that meet at a barrier.
 class ThreadGroup {
@@ -66,7 +66,7 @@ class ThreadGroup {
 
 ModelFacts facts() {
   ModelFacts facts;
-  facts.vocab_size = kVocabSize;
+  facts.vocab_size = kShardedVocab;
   facts.tokenizer_size = 290;
   facts.mask_id = 7;
   return facts;
@@ -102,7 +102,7 @@ class MeasureTest : public BackendTest {
     BackendTest::SetUp();
     if (backend_ == nullptr) return;
     // Rows 0 and 1: all logits are equal, the highest id that may be chosen wins.
-    for (std::int64_t k = 0; k < kHidden; ++k) values_.at(0, k) = values_.at(1, k) = 0.0F;
+    for (std::int64_t k = 0; k < kShardedHidden; ++k) values_.at(0, k) = values_.at(1, k) = 0.0F;
     hidden_ = TypedMatrix(activation(), values_);
   }
 
@@ -114,9 +114,9 @@ class MeasureTest : public BackendTest {
   }
 
   std::unique_ptr<PackedMatrix> shard(int rank, int ranks) {
-    const std::int64_t rows = padded_vocabulary(kVocabSize) / ranks;
-    auto packed = backend_->create_packed({rows, kHidden, 1, kNumLeaves / ranks});
-    const std::int64_t count = std::clamp<std::int64_t>(kVocabSize - rank * rows, 0, rows);
+    const std::int64_t rows = padded_vocabulary(kShardedVocab) / ranks;
+    auto packed = backend_->create_packed({rows, kShardedHidden, 1, kNumLeaves / ranks});
+    const std::int64_t count = std::clamp<std::int64_t>(kShardedVocab - rank * rows, 0, rows);
     ConstMatrixView part = weights_.view();
     part.data = weights_.view().row(rank * rows);
     part.rows = count;
@@ -125,14 +125,14 @@ class MeasureTest : public BackendTest {
   }
 
   VocabularyShard vocabulary(int rank, int ranks) const {
-    return {static_cast<TokenId>(rank * padded_vocabulary(kVocabSize) / ranks), 290, 7};
+    return {static_cast<TokenId>(rank * padded_vocabulary(kShardedVocab) / ranks), 290, 7};
   }
 
   Measurement want(std::size_t row, const Measure& measure) const {
-    std::vector<float> logits(kVocabSize);
+    std::vector<float> logits(kShardedVocab);
     for (std::size_t v = 0; v < logits.size(); ++v) {
       double sum = 0.0;
-      for (std::int64_t k = 0; k < kHidden; ++k) {
+      for (std::int64_t k = 0; k < kShardedHidden; ++k) {
         sum += double{values_.at(static_cast<std::int64_t>(row), k)} *
                double{weights_.at(static_cast<std::int64_t>(v), k)};
       }
@@ -155,8 +155,8 @@ class MeasureTest : public BackendTest {
     }
   }
 
-  Matrix weights_ = coarse(kVocabSize, kHidden, 8);
-  Matrix values_ = coarse(40, kHidden, 9);
+  Matrix weights_ = coarse(kShardedVocab, kShardedHidden, 8);
+  Matrix values_ = coarse(40, kShardedHidden, 9);
   TypedMatrix hidden_{DType::kFloat32, 0, 0};  // values_ in the activation dtype
 };
 

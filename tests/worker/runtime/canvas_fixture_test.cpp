@@ -12,19 +12,17 @@
 namespace tessera {
 namespace {
 
-constexpr double kFloatTolerance = 2e-4;  // of the largest value: fp32 against fp32
-constexpr double kRowCosine = 0.998;      // bf16 weights and activations against fp32
 constexpr const char* kModel = "diffusion_gemma";
 
-struct Setup {
+struct CanvasSetup {
   kernels::BackendCase backend;
   std::string dtype;
   ExpertSharding experts = ExpertSharding::kByWidth;
   std::int32_t tp = 1;
 };
 
-std::vector<Setup> setups() {
-  std::vector<Setup> setups;
+std::vector<CanvasSetup> canvas_setups() {
+  std::vector<CanvasSetup> setups;
   for (const kernels::BackendCase& backend : kernels::backend_cases()) {
     for (const char* dtype : {"f32", "bf16"}) {
       const ModelSpec spec = read_model_spec(fixtures_dir() / kModel / dtype);
@@ -38,13 +36,13 @@ std::vector<Setup> setups() {
   return setups;
 }
 
-std::string case_name(const ::testing::TestParamInfo<Setup>& info) {
+std::string canvas_case_name(const ::testing::TestParamInfo<CanvasSetup>& info) {
   const char* degree = info.param.experts == ExpertSharding::kByExpert ? "_ep" : "_tp";
   return name_of(info.param.backend) + "_" + info.param.dtype + degree +
          std::to_string(info.param.tp);
 }
 
-class CanvasFixtureTest : public ::testing::TestWithParam<Setup> {
+class CanvasFixtureTest : public ::testing::TestWithParam<CanvasSetup> {
  protected:
   void SetUp() override {
     if (!can_run(GetParam().backend)) GTEST_SKIP() << missing_for(GetParam().backend);
@@ -230,7 +228,10 @@ class CanvasFixtureTest : public ::testing::TestWithParam<Setup> {
   std::optional<LogitsRanks> ranks_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Models, CanvasFixtureTest, ::testing::ValuesIn(setups()), case_name);
+INSTANTIATE_TEST_SUITE_P(Models,
+                         CanvasFixtureTest,
+                         ::testing::ValuesIn(canvas_setups()),
+                         canvas_case_name);
 
 TEST_P(CanvasFixtureTest, SegmentsAndCanvasStepsGiveTheOraclesValues) {
   ASSERT_GE(cases_.size(), 4U);

@@ -11,11 +11,9 @@
 namespace tessera {
 namespace {
 
-constexpr double kFloatTolerance = 2e-4;  // of the largest logit: fp32 against fp32
-constexpr double kRowCosine = 0.998;      // bf16 weights and activations against fp32
 constexpr std::int32_t kPageSize = 8;
 
-struct Setup {
+struct LogitsSetup {
   kernels::BackendCase backend;
   std::string model;
   std::string dtype;
@@ -23,14 +21,14 @@ struct Setup {
   std::int32_t tp = 1;
 };
 
-std::string case_name(const ::testing::TestParamInfo<Setup>& info) {
+std::string logits_case_name(const ::testing::TestParamInfo<LogitsSetup>& info) {
   const char* degree = info.param.experts == ExpertSharding::kByExpert ? "_ep" : "_tp";
   return name_of(info.param.backend) + "_" + info.param.model + "_" + info.param.dtype + degree +
          std::to_string(info.param.tp);
 }
 
-std::vector<Setup> setups() {
-  std::vector<Setup> setups;
+std::vector<LogitsSetup> logits_setups() {
+  std::vector<LogitsSetup> setups;
   for (const kernels::BackendCase& backend : kernels::backend_cases()) {
     for (const char* model : {"sdar", "dream_reasoner", "stable_diffcoder", "dream", "fast_dllm_v2",
                               "llada", "sdar_moe", "llada2", "llada2_one_group"}) {
@@ -57,7 +55,7 @@ double cosine(const float* a, const float* b, std::int32_t count) {
   return ab / std::sqrt(aa * bb);
 }
 
-class FixtureLogitsTest : public ::testing::TestWithParam<Setup> {
+class FixtureLogitsTest : public ::testing::TestWithParam<LogitsSetup> {
  protected:
   void SetUp() override {
     if (!can_run(GetParam().backend)) GTEST_SKIP() << missing_for(GetParam().backend);
@@ -123,7 +121,10 @@ class FixtureLogitsTest : public ::testing::TestWithParam<Setup> {
   std::optional<LogitsRanks> ranks_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Models, FixtureLogitsTest, ::testing::ValuesIn(setups()), case_name);
+INSTANTIATE_TEST_SUITE_P(Models,
+                         FixtureLogitsTest,
+                         ::testing::ValuesIn(logits_setups()),
+                         logits_case_name);
 
 TEST_P(FixtureLogitsTest, AWholePromptGivesTheOraclesLogits) {
   for (const FixtureCase& fixture : cases_) expect_in_pieces(fixture, {fixture.num_rows()});

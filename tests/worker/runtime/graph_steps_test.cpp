@@ -25,7 +25,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr std::int32_t kPageSize = 8;
+constexpr std::int32_t kTokensPerPage = 8;
 constexpr std::int32_t kMaxLen = 64;
 constexpr std::int32_t kMaxRows = 40;
 constexpr std::int32_t kSequences = 5;
@@ -41,8 +41,8 @@ std::unique_ptr<kernels::Backend> create(bool deterministic) {
 }
 
 RankConfig config() {
-  return {.page_size = kPageSize,
-          .num_pages = kSequences * kMaxLen / kPageSize,
+  return {.page_size = kTokensPerPage,
+          .num_pages = kSequences * kMaxLen / kTokensPerPage,
           .max_step_rows = kMaxRows,
           .max_model_len = kMaxLen,
           .max_sequences = kSequences};
@@ -73,7 +73,7 @@ struct Ranked {
 class Traffic {
  public:
   explicit Traffic(TokenId vocab_size) : vocab_size_(vocab_size) {
-    for (PageId page = kSequences * kMaxLen / kPageSize - 1; page >= 0; --page) {
+    for (PageId page = kSequences * kMaxLen / kTokensPerPage - 1; page >= 0; --page) {
       free_.push_back(page);
     }
   }
@@ -163,7 +163,7 @@ class Traffic {
     if (!span.stores.empty()) sequence.stored = span.stores.back().end;
     const auto held = static_cast<std::int32_t>(sequence.pages.size());
     PageTableDelta delta{request, held, {}};
-    while (static_cast<std::int32_t>(sequence.pages.size()) * kPageSize < sequence.stored) {
+    while (static_cast<std::int32_t>(sequence.pages.size()) * kTokensPerPage < sequence.stored) {
       delta.pages.push_back(free_.back());
       sequence.pages.push_back(free_.back());
       free_.pop_back();

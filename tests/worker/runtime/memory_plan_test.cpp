@@ -17,12 +17,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Setup {
+struct MemorySetup {
   std::string model;
   std::string backend;
 };
 
-class RankMemoryTest : public ::testing::TestWithParam<Setup> {
+class RankMemoryTest : public ::testing::TestWithParam<MemorySetup> {
  protected:
   // The fixture's configuration, wide enough for small things not to count.
   void SetUp() override {
@@ -45,10 +45,10 @@ class RankMemoryTest : public ::testing::TestWithParam<Setup> {
 
 INSTANTIATE_TEST_SUITE_P(Models,
                          RankMemoryTest,
-                         ::testing::Values(Setup{"sdar", "cpu"},
-                                           Setup{"sdar_moe", "cpu"},
-                                           Setup{"diffusion_gemma", "cpu"},
-                                           Setup{"diffusion_gemma", "reference"}),
+                         ::testing::Values(MemorySetup{"sdar", "cpu"},
+                                           MemorySetup{"sdar_moe", "cpu"},
+                                           MemorySetup{"diffusion_gemma", "cpu"},
+                                           MemorySetup{"diffusion_gemma", "reference"}),
                          [](const auto& tested) {
                            return tested.param.model + "_" + tested.param.backend;
                          });

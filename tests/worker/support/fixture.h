@@ -9,6 +9,10 @@
 
 namespace tessera {
 
+// How close a back end comes to fixtures, which are fp32.
+inline constexpr double kFloatTolerance = 2e-4;  ///< fp32: of the largest value of a row.
+inline constexpr double kRowCosine = 0.998;      ///< bf16 weights and activations.
+
 /// One case of a fixture: rows of one sequence under one mask, and what the oracle makes of them.
 struct FixtureCase {
   std::string name;

@@ -15,7 +15,7 @@ namespace {
 
 using ::testing::Each;
 
-const std::vector<TensorDeclaration> kDeclarations = {
+const std::vector<TensorDeclaration> kDummyTensors = {
     {"w", {50, 91}}, {"v", {50, 91}}, {"norm.weight", {12}}, {"q_proj.bias", {400}}};
 
 std::vector<float> read(TensorSource& source,
@@ -29,7 +29,7 @@ std::vector<float> read(TensorSource& source,
 }
 
 TEST(DummySourceTest, EverySliceIsAPartOfTheSameMatrix) {
-  DummySource source(kDeclarations, /*seed=*/5);
+  DummySource source(kDummyTensors, /*seed=*/5);
   const std::vector<float> whole = read(source, "w", {0, 50}, {0, 91});
   std::mt19937 rng(/*seed=*/3);
   for (int round = 0; round < 300; ++round) {
@@ -75,9 +75,9 @@ TEST(DummySourceTest, AVisitShowsWhatIsRead) {
 }
 
 TEST(DummySourceTest, SeedNameRowAndColumnAllMatter) {
-  DummySource source(kDeclarations, /*seed=*/5);
-  DummySource same(kDeclarations, /*seed=*/5);
-  DummySource other(kDeclarations, /*seed=*/6);
+  DummySource source(kDummyTensors, /*seed=*/5);
+  DummySource same(kDummyTensors, /*seed=*/5);
+  DummySource other(kDummyTensors, /*seed=*/6);
   const std::vector<float> w = read(source, "w", {0, 50}, {0, 91});
   EXPECT_EQ(w, read(same, "w", {0, 50}, {0, 91}));
   EXPECT_NE(w, read(other, "w", {0, 50}, {0, 91}));
@@ -116,7 +116,7 @@ TEST(DummySourceTest, MatricesAreNormal) {
 }
 
 TEST(DummySourceTest, NormsAreOnesAndBiasesAreSmall) {
-  DummySource source(kDeclarations, /*seed=*/5);
+  DummySource source(kDummyTensors, /*seed=*/5);
   EXPECT_THAT(source.read_vector("norm.weight", {0, 12}), Each(1.0F));
   EXPECT_EQ(source.read_vector("norm.weight", {10, 14}),
             (std::vector<float>{1.0F, 1.0F, 0.0F, 0.0F}));
@@ -129,7 +129,7 @@ TEST(DummySourceTest, NormsAreOnesAndBiasesAreSmall) {
 }
 
 TEST(DummySourceTest, AskingForWhatWasNotDeclaredIsABug) {
-  DummySource source(kDeclarations, /*seed=*/5);
+  DummySource source(kDummyTensors, /*seed=*/5);
   EXPECT_ERROR(source.read_vector("w", {0, 1}), kInternal);
   EXPECT_ERROR(source.read_vector("u", {0, 1}), kInternal);
   EXPECT_ERROR(read(source, "norm.weight", {0, 1}, {0, 1}), kInternal);
