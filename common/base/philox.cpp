@@ -2,8 +2,6 @@
 
 #include <emmintrin.h>
 
-#include <algorithm>
-
 namespace tessera {
 namespace {
 

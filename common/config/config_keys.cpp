@@ -155,8 +155,7 @@ const ConfigKey kKeys[] = {
      &ServerConfig::max_step_rows,
      kS | kC | kW,
      "Rows (token positions) of one step; longer prompts are spread over steps. Those of all "
-     "buffers "
-     "must fit, so it also bounds how many requests run at once.",
+     "buffers must fit, so it also bounds how many requests run at once.",
      1,
      65536,
      {},
